@@ -1,0 +1,158 @@
+"""What is checked and looked up before the first row of an execution is written."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from durable_otp.errors import WorkflowNotFound
+from durable_otp.storage import definitions
+from durable_otp.storage.executions import NewExecution, Start
+from durable_otp.storage.pool import PooledDatabase
+from durable_otp.storage.queue import check_queue
+from durable_otp.workflow.builder import Workflow
+from durable_otp.workflow.definition import Definition
+from durable_otp.workflow.json_form import canonical, encode
+from durable_otp.workflow.registry import Registry
+
+LONGEST_IDEMPOTENCY_KEY = 400
+_PRIORITIES = range(-(2**31), 2**31)
+
+
+@dataclass(frozen=True)
+class StartOptions:
+    """What a caller may choose for executions; None leaves it to the workflow.
+
+    Raises:
+        ConfigError: The queue's name is not one.
+        ValueError: The priority or the instant is none.
+    """
+
+    queue: str | None = None
+    priority: int | None = None
+    scheduled_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        if self.queue is not None:
+            check_queue(self.queue)
+        if self.priority is not None and not _is_priority(self.priority):
+            raise ValueError(
+                f"priority must be a whole number that fits in 32 bits, not {self.priority!r}."
+            )
+        if self.scheduled_at is not None and not _is_aware(self.scheduled_at):
+            raise ValueError(
+                f"scheduled_at must be a datetime with a time zone, not {self.scheduled_at!r}."
+            )
+
+
+class StartableWorkflows:
+    """The workflows that one client can start: those it was handed, and all published ones."""
+
+    def __init__(self, database: PooledDatabase, *, max_payload: int) -> None:
+        self._database = database
+        self._max_payload = max_payload
+        self._handed = Registry()
+        self._published: set[tuple[str, str]] = set()
+
+    def prepare(
+        self,
+        workflow: Workflow | str,
+        inputs: Iterable[Any],
+        keys: Sequence[str | None] | None,
+        options: StartOptions,
+    ) -> tuple[Start, list[NewExecution]]:
+        """Return what storage needs; every input is checked by then.
+
+        Raises:
+            InvalidInput: An input does not fit the workflow's type.
+            SerializationError: An input has no JSON form.
+            WorkflowNotFound: No workflow of this name is published.
+            ValueError: The keys are not one for each input.
+        """
+        values = list(inputs)
+        checked_keys = _checked_keys(keys, len(values))
+        how, definition = self._target(workflow, options)
+        new = [
+            NewExecution(self._json(definition, value), key)
+            for value, key in zip(values, checked_keys, strict=True)
+        ]
+        return how, new
+
+    def forget_published(self) -> None:
+        """Publish everything again when it is next started: the tables are others now."""
+        self._published.clear()
+
+    def _target(
+        self, workflow: Workflow | str, options: StartOptions
+    ) -> tuple[Start, Definition | None]:
+        if isinstance(workflow, Workflow):
+            definition = self._handed.register(workflow)
+            self._publish(definition)
+            return _start(definition.description(), options), definition
+        if not isinstance(workflow, str):
+            raise TypeError(f"workflow must be a Workflow or the name of one, not {workflow!r}.")
+        description = self._database.run(definitions.published, workflow)
+        if description is None:
+            raise WorkflowNotFound(
+                f"No workflow {workflow!r} is published in this schema; start it once as a "
+                "Workflow object, or start a node that knows it."
+            )
+        key = (description["name"], description["version"])
+        known = self._handed.get(*key) if key in self._handed.known() else None
+        return _start(description, options), known
+
+    def _publish(self, definition: Definition) -> None:
+        key = (definition.name, definition.version)
+        if key not in self._published:
+            published = definitions.PublishedDefinition(
+                workflow=definition.name,
+                version=definition.version,
+                fingerprint=definition.fingerprint(),
+                description=definition.description(),
+            )
+            self._database.run(definitions.publish, [published])
+            self._published.add(key)
+
+    def _json(self, definition: Definition | None, value: Any) -> str | None:
+        if definition is None:
+            form = canonical(value, what="input", max_bytes=self._max_payload)
+        else:
+            _, form = definition.validate_input(value, max_bytes=self._max_payload)
+        return None if form is None else encode(form).decode()
+
+
+def _start(description: dict[str, Any], options: StartOptions) -> Start:
+    return Start(
+        workflow=description["name"],
+        version=description["version"],
+        queue=description["queue"] if options.queue is None else options.queue,
+        priority=description["priority"] if options.priority is None else options.priority,
+        scheduled_at=options.scheduled_at,
+        timeout=description["timeout"],
+    )
+
+
+def _checked_keys(keys: Sequence[str | None] | None, count: int) -> Sequence[str | None]:
+    if keys is None:
+        return [None] * count
+    if isinstance(keys, str) or len(keys) != count:
+        raise ValueError(f"idempotency_keys must be one for each of the {count} inputs.")
+    for key in keys:
+        if key is not None and not _is_key(key):
+            raise ValueError(
+                f"An idempotency key must be a text of 1 to {LONGEST_IDEMPOTENCY_KEY} printable "
+                f"characters, not {key!r}."
+            )
+    return keys
+
+
+def _is_key(key: Any) -> bool:
+    return isinstance(key, str) and 0 < len(key) <= LONGEST_IDEMPOTENCY_KEY and key.isprintable()
+
+
+def _is_priority(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value in _PRIORITIES
+
+
+def _is_aware(value: Any) -> bool:
+    return isinstance(value, datetime) and value.utcoffset() is not None

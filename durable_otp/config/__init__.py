@@ -1,0 +1,25 @@
+"""What an operator may set: read, checked and explained; every mistake is one sentence."""
+
+from durable_otp.config.loading import from_mapping, load
+from durable_otp.config.reference import ReferenceRow, reference
+from durable_otp.config.sections import (
+    Config,
+    DurableSection,
+    QueueSection,
+    SiblingSection,
+    SleepWakerSection,
+    SupervisorSection,
+)
+
+__all__ = [
+    "Config",
+    "DurableSection",
+    "QueueSection",
+    "ReferenceRow",
+    "SiblingSection",
+    "SleepWakerSection",
+    "SupervisorSection",
+    "from_mapping",
+    "load",
+    "reference",
+]

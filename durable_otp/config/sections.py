@@ -1,0 +1,226 @@
+"""Every section and key of a configuration, with its default and its meaning.
+
+The classes are the reference: ``docs/configuration.md`` is held to them by a test.
+"""
+
+import re
+from typing import Annotated, Any, Literal, Self, TypeAlias
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    model_validator,
+)
+
+from durable_otp.config.quantities import (
+    Duration,
+    JsonSize,
+    PositiveDuration,
+    Shown,
+    Size,
+    show_duration,
+)
+
+HEARTBEATS_PER_LOCK = 3  # so many must fit in stale_lock_timeout, or one slow beat costs the claim
+_ROUNDING = 1e-9  # 0.3 / 0.1 is a little less than 3
+_DEFAULT_HEARTBEAT = 30.0
+_DERIVED_HEARTBEATS_PER_LOCK = 10
+_SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,47}")
+_ADAPTER = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
+_LONGEST_NAME = 100
+
+
+def check_schema(value: str) -> str:
+    """Return a schema's name that needs no quotes in SQL."""
+    if _SCHEMA.fullmatch(value) is None:
+        raise ValueError(
+            "must be 1 to 48 small letters, digits or underscores, not beginning with a digit, "
+            f"not {value!r}"
+        )
+    return value
+
+
+def check_printable(value: str) -> str:
+    """Return a name that can be shown on one line."""
+    if not 1 <= len(value) <= _LONGEST_NAME or not value.isprintable():
+        raise ValueError(f"must be 1 to {_LONGEST_NAME} printable characters, not {value[:120]!r}")
+    return value
+
+
+def _check_dsn(value: str) -> str:
+    if not value.strip():
+        raise ValueError("must not be empty; leave the key out for an embedded PostgreSQL")
+    return value
+
+
+def _check_adapter(value: str) -> str:
+    if _ADAPTER.fullmatch(value) is None:
+        raise ValueError(f'must be "module:attribute", not {value!r}')
+    return value
+
+
+def _check_workflows(value: Any) -> tuple[Any, ...]:
+    """Accept module names, and in Python ``Workflow`` objects, which this layer does not know."""
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"must be a list of module names, not {value!r}")  # noqa: TRY004 - pydantic's
+    for item in value:
+        is_name = isinstance(item, str) and item.strip() != ""
+        if not (is_name or callable(getattr(item, "definition", None))):
+            raise ValueError(f"must hold module names, not {item!r}")
+    return tuple(value)
+
+
+Workflows = Annotated[
+    tuple[Any, ...], BeforeValidator(_check_workflows), Shown("list of modules", "")
+]
+Fault: TypeAlias = tuple[tuple[str, ...], str]  # the path of a key, and what is wrong with it
+Count = Annotated[StrictInt, Field(ge=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DurableSection(_Section):
+    """What holds for the whole node."""
+
+    dsn: Annotated[StrictStr, AfterValidator(_check_dsn)] | None = Field(
+        None,
+        repr=False,
+        description="The database; else the `DURABLE_DSN` environment variable; "
+        "neither: a private embedded PostgreSQL under `.durable-otp/`.",
+    )
+    schema_name: Annotated[StrictStr, AfterValidator(check_schema)] = Field(
+        "durable", alias="schema", description="The PostgreSQL schema of every table."
+    )
+    name: Annotated[StrictStr, AfterValidator(check_printable)] = Field(
+        "durable", description="The instance's name, shown in process titles."
+    )
+    workflows: Workflows = Field(
+        (),
+        description="Modules to import (`package.module` or `module:attribute`); "
+        "every `Workflow` in them is registered.",
+    )
+    stale_lock_timeout: PositiveDuration = Field(
+        300.0, description="A claim not refreshed for this long goes back to its queue."
+    )
+    heartbeat_interval: PositiveDuration = Field(
+        _DEFAULT_HEARTBEAT,
+        description="How often claims are refreshed; at most a third of `stale_lock_timeout`, "
+        "and a tenth of it by default where that is less.",
+    )
+    node_timeout: PositiveDuration = Field(
+        15.0, description="A node silent for this long is dead: its claims go back."
+    )
+    queue_enabled: StrictBool = Field(
+        default=True, description="False: no queue managers and no siblings on this node."
+    )
+    max_payload: JsonSize = Field(1024**2, description="The most JSON one value may have.")
+    max_context: JsonSize = Field(16 * 1024**2, description="The most JSON a context may have.")
+    max_log: JsonSize = Field(64 * 1024, description="Output kept of one attempt of a step.")
+    max_interruptions: Count = Field(
+        20, description="How often a claim may be lost with its manager or node; the last is final."
+    )
+    interrupt_grace: Duration = Field(
+        1.0, description="What the `finally` blocks of an interrupted step have before SIGKILL."
+    )
+    connection_idle_timeout: PositiveDuration = Field(
+        300.0, description="An idle worker closes its database connection after this long."
+    )
+    preload: StrictBool = Field(
+        default=False, description="Import the workflow modules in the root, before forking."
+    )
+    allow_threads_at_fork: StrictBool = Field(
+        default=False, description="Let `preload` leave threads running in the root."
+    )
+    log_format: Literal["text", "json"] = Field("text", description="The form of log lines.")
+    adapter: Annotated[StrictStr, AfterValidator(_check_adapter)] | None = Field(
+        None, description="Another queue adapter, as `module:attribute`."
+    )
+
+    @model_validator(mode="after")
+    def _fit_the_heartbeat(self) -> Self:
+        if "heartbeat_interval" not in self.model_fields_set:
+            fitting = self.stale_lock_timeout / _DERIVED_HEARTBEATS_PER_LOCK
+            interval = min(_DEFAULT_HEARTBEAT, fitting)
+            object.__setattr__(self, "heartbeat_interval", interval)  # frozen only afterwards
+        return self
+
+
+class QueueSection(_Section):
+    """One queue of this node."""
+
+    concurrency: Count = Field(10, description="Executions in flight: so many worker processes.")
+    poll_interval: PositiveDuration = Field(
+        1.0, description="How often to look for work; new work arrives by NOTIFY before that."
+    )
+    max_memory: Size | None = Field(
+        None, description="A worker above this is replaced between two executions."
+    )
+    max_executions_per_worker: Count | None = Field(
+        None, description="A worker is replaced after so many executions."
+    )
+
+
+class SupervisorSection(_Section):
+    """How much failure the tree bears."""
+
+    max_restarts: Annotated[StrictInt, Field(ge=0)] = Field(
+        3, description="Restarts of children within `max_seconds` before the supervisor gives up."
+    )
+    max_seconds: PositiveDuration = Field(5.0, description="The period of `max_restarts`.")
+    shutdown_timeout: Duration = Field(
+        30.0, description="What running steps have to finish in when the tree stops."
+    )
+
+
+class SiblingSection(_Section):
+    """A periodic process beside the queues."""
+
+    interval: PositiveDuration = Field(60.0, description="How often it looks.")
+
+
+class SleepWakerSection(_Section):
+    """The process that wakes elapsed sleeps."""
+
+    interval: PositiveDuration = Field(1.0, description="How often it looks.")
+    batch_size: Count = Field(
+        100, description="The most it wakes at once; a full batch is followed by the next at once."
+    )
+
+
+QueueName = Annotated[StrictStr, AfterValidator(check_printable)]
+
+
+class Config(_Section):
+    """The whole configuration of a node."""
+
+    durable: DurableSection = Field(default_factory=DurableSection)
+    queues: dict[QueueName, QueueSection] = Field(
+        default_factory=lambda: {"default": QueueSection()}
+    )
+    supervisor: SupervisorSection = Field(default_factory=SupervisorSection)
+    stale_job_recovery: SiblingSection = Field(default_factory=SiblingSection)
+    zombie_recovery: SiblingSection = Field(default_factory=SiblingSection)
+    sleep_waker: SleepWakerSection = Field(default_factory=SleepWakerSection)
+
+
+def contradiction(config: Config) -> Fault | None:
+    """Return the key that does not fit another and why, or None if all fit."""
+    durable = config.durable
+    beats = durable.stale_lock_timeout / durable.heartbeat_interval
+    if beats < HEARTBEATS_PER_LOCK - _ROUNDING:
+        return ("durable", "heartbeat_interval"), (
+            f"is {show_duration(durable.heartbeat_interval)}, more than a third of "
+            f"stale_lock_timeout ({show_duration(durable.stale_lock_timeout)}), so a claim would "
+            "go stale while its worker lives"
+        )
+    if not config.queues:
+        return ("queues",), "is empty; name a queue, or leave the section out for the default one"
+    return None

@@ -1,0 +1,62 @@
+"""Durations: how they are written, and the one form they have inside (seconds as a float)."""
+
+import math
+import re
+from datetime import timedelta
+
+UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_TEXT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)\s*")
+
+
+def seconds(n: float) -> timedelta:
+    """Return ``n`` seconds."""
+    return timedelta(seconds=n)
+
+
+def minutes(n: float) -> timedelta:
+    """Return ``n`` minutes."""
+    return timedelta(minutes=n)
+
+
+def hours(n: float) -> timedelta:
+    """Return ``n`` hours."""
+    return timedelta(hours=n)
+
+
+def days(n: float) -> timedelta:
+    """Return ``n`` days of 24 hours."""
+    return timedelta(days=n)
+
+
+def in_seconds(duration: timedelta | float, *, what: str = "a duration") -> float:
+    """Return a duration argument as seconds.
+
+    Args:
+        duration: A ``timedelta``, or a number of seconds.
+        what: The argument's name, for the message.
+
+    Raises:
+        TypeError: It is neither.
+        ValueError: It is negative or not finite.
+    """
+    if isinstance(duration, timedelta):
+        value = duration.total_seconds()
+    elif isinstance(duration, int | float) and not isinstance(duration, bool):
+        value = float(duration)
+    else:
+        raise TypeError(f"{what} must be a timedelta or a number of seconds, not {duration!r}.")
+    if value < 0 or not math.isfinite(value):
+        raise ValueError(f"{what} must be zero or more seconds and finite, not {duration!r}.")
+    return value
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds of a text such as ``"500ms"``, ``"30s"``, ``"5m"``, ``"2h"`` or ``"7d"``.
+
+    Raises:
+        ValueError: The text is not a number with one of these units.
+    """
+    match = _TEXT.fullmatch(text)
+    if match is None:
+        raise ValueError(f'{text!r} is not a duration; write "500ms", "30s", "5m", "2h" or "7d".')
+    return float(match[1]) * UNIT_SECONDS[match[2]]

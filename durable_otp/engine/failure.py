@@ -1,0 +1,40 @@
+"""Errors as they are stored: a type, a message and where it happened, safe to write and to read."""
+
+import traceback
+from typing import Any
+
+from durable_otp.errors import SerializationError
+
+LONGEST_MESSAGE = 8_192
+LONGEST_STACKTRACE = 32_768
+
+
+class DefinitionChanged(Exception):  # noqa: N818 - the error type it becomes
+    """The code no longer has what the journal says happened."""
+
+
+def describe(error: BaseException) -> dict[str, Any]:
+    """Return an exception as the JSON error of a step or an execution."""
+    return {
+        "type": error_type(error),
+        "message": storable(str(error), LONGEST_MESSAGE),
+        "stacktrace": storable("".join(traceback.format_exception(error)), LONGEST_STACKTRACE),
+    }
+
+
+def error_type(error: BaseException) -> str:
+    """Return the engine's own name for what it raises itself, else the exception's class name."""
+    if isinstance(error, SerializationError):
+        return "serialization_error"
+    if isinstance(error, DefinitionChanged):
+        return "definition_changed"
+    return type(error).__name__
+
+
+def storable(text: str, longest: int) -> str:
+    """Return a text that jsonb can hold: without NUL or lone surrogates, its middle cut out."""
+    text = text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+    if len(text) <= longest:
+        return text
+    half = longest // 2
+    return f"{text[:half]}\n... {len(text) - longest} characters left out ...\n{text[-half:]}"

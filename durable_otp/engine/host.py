@@ -1,0 +1,41 @@
+"""What the engine asks of the process it runs in: a Protocol that the worker implements."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from durable_otp.engine.journal import Attempt
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What a manager must know to settle an attempt whose worker cannot do so any more."""
+
+    attempt: Attempt
+    timeout: float | None
+    retry_after_timeout: float | None
+    """Seconds until the next attempt if this one times out; None: it was the last."""
+
+
+class Host(Protocol):
+    """The process around an execution."""
+
+    @property
+    def stopping(self) -> bool:
+        """Whether to take no further step: the process is asked to end."""
+
+    def begun(self, begun: Begun) -> None:
+        """Tell the manager which attempt begins now."""
+
+    def interruptible(self) -> AbstractContextManager[None]:
+        """Let the manager's interrupt raise `StepInterrupted` inside; nowhere else does it."""
+
+    def pause(self, seconds: float) -> bool:
+        """Wait before the next attempt; return False when the process should end instead."""
+
+    def start_capture(self) -> None:
+        """Let what is printed and logged from here on belong to the attempt that begins."""
+
+    def captured(self) -> Sequence[Mapping[str, Any]]:
+        """Return what was printed and logged since ``start_capture``."""

@@ -1,0 +1,109 @@
+"""What the engine asks of storage: a Protocol that `storage.journal` and the tests' twin implement.
+
+A journal belongs to one claim. Every write holds only while the claim's lock token is the row's and
+raises `ClaimLost` otherwise; a write whose answer was lost is repeated under the same row id.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from durable_otp.workflow.wait import WaitRequest
+
+Changes = Sequence[Sequence[Any]]
+LogEntries = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A completed step as the journal gives it back."""
+
+    position: int
+    path: str
+    visit: int
+    changes: Changes
+    snapshot: dict[str, Any] | None
+    next_path: str | None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an earlier run of a step asked for at one ordinal, and whether it was answered."""
+
+    kind: str
+    is_answered: bool
+    value: Any = None
+
+
+@dataclass(frozen=True)
+class VisitRecord:
+    """What is recorded of the visit that an execution stands at."""
+
+    visit: int = 1
+    recorded_attempts: int = 0
+    failed_attempts: int = 0
+    answers: Mapping[int, Answer] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """Which run of which step: what every row of the journal begins with."""
+
+    position: int
+    path: str
+    name: str
+    type: str
+    visit: int
+    number: int
+
+
+@dataclass(frozen=True)
+class Completion:
+    """A step that completed: its output, what it changed, and where the execution goes on."""
+
+    attempt: Attempt
+    output: Any
+    changes: Changes
+    snapshot: dict[str, Any] | None
+    next_path: str | None
+    logs: LogEntries
+    duration: float
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An attempt that failed."""
+
+    attempt: Attempt
+    error: Mapping[str, Any]
+    logs: LogEntries
+    duration: float
+
+
+class Journal(Protocol):
+    """What the engine needs remembered; each method is one committed write or one read."""
+
+    def entries(self) -> Sequence[Entry]:
+        """Return the completed steps from the newest snapshot on, oldest first."""
+
+    def visit(self, path: str) -> VisitRecord:
+        """Return what is recorded of the visit that comes next at ``path``."""
+
+    def now(self) -> datetime:
+        """Return the database's time."""
+
+    def checkpoint(self, completion: Completion) -> None:
+        """Record a completed step; without a ``next_path`` the execution is completed with it."""
+
+    def record_failure(self, failure: Failure) -> None:
+        """Record a failed attempt that the same worker follows up."""
+
+    def retry_later(self, failure: Failure, delay: float) -> None:
+        """Record a failed attempt and give the claim back until ``delay`` seconds have passed."""
+
+    def fail(self, error: Mapping[str, Any], path: str | None, failure: Failure | None) -> None:
+        """End the execution as failed, together with its last attempt if there was one."""
+
+    def suspend(self, path: str, visit: int, waits: Sequence[tuple[int, WaitRequest]]) -> None:
+        """Record the waits by ordinal and give the claim back until one of them is answered."""

@@ -1,0 +1,53 @@
+"""How a worker's time with an execution, or one attempt of a step, can end."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from durable_otp.workflow.wait import WaitRequest
+
+
+class Outcome(StrEnum):
+    """What became of an execution in this worker's hands."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    WAITING = "waiting"
+    RETRY_LATER = "retry_later"
+    RELEASED = "released"
+    """The worker is to stop: the claim is whole and its manager gives it back."""
+    INTERRUPTED = "interrupted"
+    """The body was told to leave; whoever told it settles the attempt."""
+    CLAIM_LOST = "claim_lost"
+
+
+@dataclass(frozen=True)
+class Returned:
+    """The body returned, and what it returned and changed can be stored."""
+
+    output: Any
+    changes: Sequence[Sequence[Any]]
+
+
+@dataclass(frozen=True)
+class Raised:
+    """The body raised, or gave what cannot be stored."""
+
+    error: Mapping[str, Any]
+    may_retry: bool
+
+
+@dataclass(frozen=True)
+class Suspended:
+    """The body waits for something that has not happened yet."""
+
+    waits: Sequence[tuple[int, WaitRequest]]
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """The body was interrupted by its manager."""
+
+
+AttemptEnd = Returned | Raised | Suspended | Interrupted

@@ -1,0 +1,92 @@
+"""Where an execution stands, derived from its journal and nothing else. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from durable_otp.engine.failure import DefinitionChanged
+from durable_otp.engine.journal import Changes, Entry
+from durable_otp.workflow.definition import Definition
+from durable_otp.workflow.delta import fold
+from durable_otp.workflow.json_form import encode
+
+STEPS_BETWEEN_SNAPSHOTS = 100
+SMALLEST_SNAPSHOT_BYTES = 4_096
+
+
+@dataclass(frozen=True)
+class Position:
+    """The next step's path and number, the context before it, and the work a resume would have."""
+
+    path: str
+    number: int
+    context: dict[str, Any]
+    base_bytes: int
+    """The size of the context's JSON at the last snapshot, or when the execution was taken up."""
+    steps_since_snapshot: int = 0
+    bytes_since_snapshot: int = 0
+
+    @property
+    def most_bytes(self) -> int:
+        """No more than this many bytes of JSON are in the context."""
+        return self.base_bytes + self.bytes_since_snapshot
+
+
+def first_context(given: Any) -> dict[str, Any]:
+    """Return the context that an input starts with: its keys, when it is an object."""
+    return dict(given) if isinstance(given, dict) else {}
+
+
+def locate(definition: Definition, given: Any, entries: Sequence[Entry]) -> Position:
+    """Return where an execution goes on, given its input and its completed steps, oldest first.
+
+    Raises:
+        DefinitionChanged: The next step's path is no longer part of the definition.
+    """
+    context = first_context(given)
+    path: str | None = definition.next_path(None)
+    number = 1
+    for entry in entries:
+        after = entry.snapshot
+        context = fold(context, entry.changes) if after is None else after
+        path, number = entry.next_path, entry.position + 1
+    if path is None or not has_path(definition, path):
+        raise DefinitionChanged(
+            f"workflow {definition.name!r} version {definition.version!r} has no step {path!r}, "
+            "where this execution stands; give changed code a version of its own"
+        )
+    return Position(path, number, context, len(encode(context)), steps_since_snapshot=len(entries))
+
+
+def has_path(definition: Definition, path: str) -> bool:
+    """Return whether a definition still has a node at this path."""
+    return any(node.path == path for node in definition.nodes)
+
+
+def advance(position: Position, changes: Changes) -> Position:
+    """Return the position behind a step that made these changes; its path is still the step's."""
+    return replace(
+        position,
+        number=position.number + 1,
+        context=fold(position.context, changes),
+        steps_since_snapshot=position.steps_since_snapshot + 1,
+        bytes_since_snapshot=position.bytes_since_snapshot + len(encode(changes)),
+    )
+
+
+def with_snapshot(position: Position) -> Position:
+    """Return the position as it is once its context was written down whole."""
+    size = len(encode(position.context))
+    return replace(position, base_bytes=size, steps_since_snapshot=0, bytes_since_snapshot=0)
+
+
+def needs_snapshot(position: Position) -> bool:
+    """Return whether the checkpoint before this position should carry the whole context.
+
+    Every hundred steps, or when the changes outweigh the context twice: a resume then reads at most
+    a hundred rows, and what a step costs does not grow with the number of steps.
+    """
+    return (
+        position.steps_since_snapshot >= STEPS_BETWEEN_SNAPSHOTS
+        or position.bytes_since_snapshot > max(SMALLEST_SNAPSHOT_BYTES, 2 * position.base_bytes)
+    )

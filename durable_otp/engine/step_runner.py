@@ -1,0 +1,79 @@
+"""Running a step's body once, and turning however it ends into a value.
+
+This is the one place where any exception of user code is caught.
+"""
+
+import asyncio
+from logging import WARNING
+from typing import Any
+
+from durable_otp.engine.failure import DefinitionChanged, describe
+from durable_otp.engine.host import Host
+from durable_otp.engine.outcome import AttemptEnd, Interrupted, Raised, Returned, Suspended
+from durable_otp.engine.step_run import StepRun
+from durable_otp.errors import StepInterrupted
+from durable_otp.events import emit
+from durable_otp.workflow.current import entering
+from durable_otp.workflow.definition import Step
+from durable_otp.workflow.json_form import canonical
+from durable_otp.workflow.wait import Suspension
+
+
+def run_step(step: Step, run: StepRun, host: Host, max_payload: int) -> AttemptEnd:
+    """Run the body once. Blocks as long as the body does.
+
+    A body that ends in any way after a wait suspended it counts as suspended.
+    """
+    try:
+        with entering(run), host.interruptible():
+            returned = _call(step, run)
+        if run.suspensions:
+            return _suspended_in_spite(step, run)
+        output = canonical(
+            returned, what=f"the result of step {step.name!r}", max_bytes=max_payload
+        )
+        keep(step, run, output)
+        return Returned(output, run.context.changes())
+    except StepInterrupted:
+        return Interrupted()
+    except BaseException as error:  # noqa: BLE001 - the border between user code and the engine
+        if run.suspensions and not isinstance(error, DefinitionChanged):
+            return _suspended(step, run, error)
+        return Raised(describe(error), may_retry=_may_retry(step, error, run))
+
+
+def keep(step: Step, run: StepRun, output: Any) -> None:
+    """Keep what a step returned in the context, as API section 1 says."""
+    if output is None:
+        return
+    if step.returns is not None:
+        run.context[step.returns] = output
+    elif isinstance(output, dict):
+        run.context.update(output)
+    else:
+        run.context[step.name] = output
+
+
+def _call(step: Step, run: StepRun) -> Any:
+    arguments = (run.context,) if step.takes_context else ()
+    if step.is_async:
+        return asyncio.run(step.function(*arguments))
+    return step.function(*arguments)
+
+
+def _may_retry(step: Step, error: BaseException, run: StepRun) -> bool:
+    if isinstance(error, DefinitionChanged) or not isinstance(error, Exception):
+        return False
+    return step.retry.allows(error, run.failures_after_this)
+
+
+def _suspended(step: Step, run: StepRun, error: BaseException) -> Suspended:
+    if not isinstance(error, Suspension | BaseExceptionGroup):
+        return _suspended_in_spite(step, run)
+    return Suspended(tuple(run.suspensions))
+
+
+def _suspended_in_spite(step: Step, run: StepRun) -> Suspended:
+    """A wait was raised and the body went on: it is suspended, and its author should know."""
+    emit("suspension_swallowed", level=WARNING, step=step.path, line=run.suspended_at)
+    return Suspended(tuple(run.suspensions))

@@ -1,0 +1,85 @@
+"""Every error of this package; all derive from ``DurableError``.
+
+A message is one sentence that names the thing, the reason and the fix. Two signals are not errors
+and derive from ``BaseException``, so that no step can swallow them by accident:
+``StepInterrupted`` here, and ``Suspension`` in ``workflow.wait``.
+"""
+
+from typing import Any
+
+
+class DurableError(Exception):
+    """Anything that durable-otp refuses or reports."""
+
+
+class DefinitionError(DurableError):
+    """A workflow is defined wrongly; raised while defining or registering, never while running."""
+
+
+class ConfigError(DurableError):
+    """The configuration contradicts itself or names something unknown."""
+
+
+class SerializationError(DurableError):
+    """A value cannot be stored as JSON and read back; ``path`` names where it is."""
+
+    def __init__(self, message: str, *, path: str = "") -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class InvalidInput(DurableError):  # noqa: N818 - the contract's name
+    """The input does not fit the workflow's ``input`` type; the cause is pydantic's error."""
+
+
+class NotInStepError(DurableError):
+    """A function that needs a running step was called outside one."""
+
+
+class Fatal(DurableError):  # noqa: N818 - the contract's name
+    """Raised by a step to fail without another attempt."""
+
+
+class WorkflowNotFound(DurableError):  # noqa: N818 - the contract's name
+    """No workflow of this name is registered here or published in the database."""
+
+
+class ExecutionNotFound(DurableError):  # noqa: N818 - the contract's name
+    """No execution has this id."""
+
+
+class AlreadyFinished(DurableError):  # noqa: N818 - the contract's name
+    """The execution is in a final state and cannot be changed."""
+
+
+class WorkflowFailed(DurableError):  # noqa: N818 - the contract's name
+    """The execution ended without completing; ``error`` and ``status`` say how."""
+
+    def __init__(self, message: str, *, error: dict[str, Any] | None, status: str) -> None:
+        super().__init__(message)
+        self.error = error
+        self.status = status
+
+
+class ResultTimeout(DurableError, TimeoutError):  # noqa: N818 - the contract's name
+    """The execution had not ended when the caller's timeout passed; it goes on."""
+
+
+class DatabaseUnreachable(DurableError):  # noqa: N818 - reads as the sentence it reports
+    """PostgreSQL could not be reached, or the connection was lost for longer than allowed."""
+
+
+class MigrationError(DurableError):
+    """The schema cannot be brought to the wanted version."""
+
+
+class EmbeddedServerError(DurableError):
+    """The private PostgreSQL server could not be found, made, started or stopped."""
+
+
+class ClaimLost(DurableError):  # noqa: N818 - the fence's name in every peer
+    """The lock token is no longer the row's: somebody else owns the execution."""
+
+
+class StepInterrupted(BaseException):
+    """Raised inside a step's body when its timeout passed or its execution was cancelled."""

@@ -1,0 +1,135 @@
+"""The root of a tree of processes: supervises, and does nothing else.
+
+It runs in its own exec'd process: either in the foreground (``run_root``), or for a host
+(``boot``), whom it tells everything and whom it does not outlive. An owner adds its own to it by
+``RootHooks``.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from typing import Any
+
+import setproctitle
+
+from durable_otp.clock import monotonic
+from durable_otp.events import emit
+from durable_otp.otp import loop
+from durable_otp.otp.calls import SupervisorEvent
+from durable_otp.otp.child_spec import DynamicSupervisorSpec, SupervisorSpec
+from durable_otp.otp.link import Message
+from durable_otp.otp.process import Child
+from durable_otp.otp.server import Server, until_finished
+
+
+class RootHooks:
+    """What an owner adds to the root; every method runs in the root's event loop."""
+
+    def before_children(self, root: "Root") -> None:
+        """Prepare the process that all others are forked from, e.g. import what they need."""
+
+    def on_child_message(self, child_id: str, message: Message, root: "Root") -> None:
+        """Hear what a child of the root sent; "state" and "tree" are merged already."""
+
+    def on_event(self, event: SupervisorEvent, root: "Root") -> None:
+        """Hear what happened anywhere in the tree."""
+
+    async def on_request(
+        self, kind: str, fields: dict[str, Any], root: "Root"
+    ) -> dict[str, Any] | None:
+        """Answer a request of the host; None when the kind is unknown."""
+        _ = kind, fields, root
+        return None
+
+
+class Root:
+    """The root's inside: its supervisor, its tree, its ways to send."""
+
+    def __init__(
+        self,
+        spec: SupervisorSpec | DynamicSupervisorSpec,
+        hooks: RootHooks,
+        send_up: Callable[[Message], None],
+    ) -> None:
+        self.hooks = hooks
+        self.started_at = monotonic()
+        self._send_up = send_up
+        self.server = Server(spec, send_up, on_event=self._event, on_message=self._hear)
+
+    def _event(self, event: SupervisorEvent) -> None:
+        _guard(lambda: self.hooks.on_event(event, self))
+
+    def _hear(self, child: Child, message: Message) -> None:
+        _guard(lambda: self.hooks.on_child_message(child.id, message, self))
+
+    def tree(self) -> dict[str, Any]:
+        """Return the whole tree as it was last heard of."""
+        return {
+            "id": "root",
+            "role": "supervisor",
+            "pid": os.getpid(),
+            "status": "running",
+            "restarts": 0,
+            "started_at": self.started_at,
+            "children": self.server.actor.nodes(),
+        }
+
+    def send(
+        self, child_id: str, kind: str, fields: dict[str, Any] | None = None, body: bytes = b""
+    ) -> bool:
+        """Send a message to a child of the root; return whether it is running."""
+        child = self.server.actor.child(child_id)
+        if child is None:
+            return False
+        child.send(kind, fields, body)
+        return True
+
+    def push(self, kind: str, fields: dict[str, Any] | None = None, body: bytes = b"") -> None:
+        """Send a message to the host, if there is one."""
+        self._send_up(Message(kind, fields or {}, body))
+
+    async def call(self, name: str, *arguments: Any, **options: Any) -> Any:
+        """Do one of the calls of OTP in the root's supervisor."""
+        return await self.server.call(name, *arguments, **options)
+
+
+def _guard(hook: Callable[[], None]) -> None:
+    """Call an owner's hook; its error must not take the whole tree down."""
+    try:
+        hook()
+    except Exception as error:  # noqa: BLE001 - reported; there is nobody above the root
+        emit("root_hook_failed", level=logging.ERROR, error=repr(error))
+
+
+def run_root(
+    spec: SupervisorSpec, hooks: RootHooks | None = None, *, title: str | None = None
+) -> int:
+    """Be the root, in the foreground of this process, until it ends; return the exit code.
+
+    The process must have one thread. SIGINT or SIGTERM stops the tree in order (0), a second one
+    kills it (1). A tree that gave up is 1.
+
+    Raises:
+        StartFailed: a child did not start; nothing is left running.
+        InvalidSpec: the specification is wrong; nothing was started.
+    """
+    if title is not None:
+        setproctitle.setproctitle(title)
+    return asyncio.run(_foreground(spec, hooks or RootHooks()))
+
+
+async def _foreground(spec: SupervisorSpec, hooks: RootHooks) -> int:
+    stopping = asyncio.Event()
+    async with loop.Surroundings(lambda _: stop_or_end(stopping)):
+        root = Root(spec, hooks, lambda _: None)
+        hooks.before_children(root)
+        await until_finished(root.server.actor, stopping, lambda: None)
+    return 0 if stopping.is_set() else 1
+
+
+def stop_or_end(stopping: asyncio.Event) -> None:
+    """Ask for a stop in order; asked again, end at once."""
+    if stopping.is_set():
+        loop.end_at_once()
+    stopping.set()

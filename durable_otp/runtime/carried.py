@@ -1,0 +1,36 @@
+"""Workflows on their way into a tree: module names as they are, objects with their code."""
+
+from collections.abc import Iterable, Sequence
+
+from durable_otp.errors import ConfigError
+from durable_otp.otp import by_value
+from durable_otp.workflow.builder import Workflow
+
+Carried = str | bytes
+
+
+def carry(workflows: Iterable[str | Workflow]) -> tuple[Carried, ...]:
+    """Return workflows in a form that any process of the tree can take up.
+
+    Raises:
+        ConfigError: naming the workflow, and the step, that cannot be carried.
+        DefinitionError: a workflow is wrong.
+    """
+    return tuple(item if isinstance(item, str) else _packed(item) for item in workflows)
+
+
+def take_up(carried: Sequence[Carried]) -> list[str | Workflow]:
+    """Return what was carried; runs in the workers, never in the root."""
+    return [item if isinstance(item, str) else by_value.unpack(item) for item in carried]
+
+
+def _packed(workflow: Workflow) -> bytes:
+    nodes = workflow.definition().nodes
+    modules = {getattr(node.function, "__module__", "") or "" for node in nodes}
+    try:
+        return by_value.pack(workflow, f"workflow {workflow.name!r}", modules)
+    except ConfigError:
+        for node in nodes:  # find the one to name
+            what = f"step {node.path!r} of workflow {workflow.name!r}"
+            by_value.pack(node.function, what, modules)
+        raise

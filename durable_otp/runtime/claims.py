@@ -1,0 +1,123 @@
+"""Where a manager's claims come from: PostgreSQL in its own loop, or an adapter of the user's.
+
+An adapter's calls block, so they run in a thread; nothing else of the manager does.
+"""
+
+import asyncio
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, Protocol, cast
+
+from durable_otp.errors import ConfigError, DatabaseUnreachable
+from durable_otp.runtime.settings import DatabaseSettings, ManagerSettings
+from durable_otp.storage.adapter import QueueAdapter
+from durable_otp.storage.async_database import AsyncDatabase
+from durable_otp.storage.queue import Claim, fetch_jobs
+from durable_otp.storage.settlement import HeldClaim, refresh
+from durable_otp.workflow.execution import Job, Settled
+from durable_otp.workflow.json_form import encode
+from durable_otp.workflow.state import State
+
+Workflows = list[tuple[str, str]]
+
+
+class Claims(Protocol):
+    """What a manager asks of its queue."""
+
+    async def fetch(self, limit: int, workflows: Workflows) -> list[Claim]:
+        """Claim up to so many executions of these workflows; raises DatabaseUnreachable."""
+
+    async def refresh(self, held: list[HeldClaim]) -> dict[str, Settled]:
+        """Keep claims alive; return how each lock token fared; raises DatabaseUnreachable."""
+
+
+class DatabaseClaims:
+    """Claims straight from PostgreSQL."""
+
+    def __init__(self, database: AsyncDatabase, queue: str, manager: str) -> None:
+        self._database = database
+        self._queue = queue
+        self._manager = manager
+
+    async def fetch(self, limit: int, workflows: Workflows) -> list[Claim]:
+        """Claim up to so many executions of these workflows."""
+        return await self._database.run(fetch_jobs, self._queue, limit, self._manager, workflows)
+
+    async def refresh(self, held: list[HeldClaim]) -> dict[str, Settled]:
+        """Keep claims alive; return how each lock token fared."""
+        return await self._database.run(refresh, held)
+
+
+class AdapterClaims:
+    """Claims through the adapter that the configuration names."""
+
+    def __init__(self, settings: ManagerSettings, manager: str) -> None:
+        self._settings = settings
+        self._manager = manager
+        self._adapter: QueueAdapter | None = None
+
+    async def fetch(self, limit: int, workflows: Workflows) -> list[Claim]:
+        """Claim up to so many executions of these workflows."""
+        if self._adapter is None:
+            name = cast("str", self._settings.adapter)
+            self._adapter = open_adapter(name, self._settings.database, workflows)
+        jobs = await _in_thread(
+            self._adapter.fetch_jobs, self._settings.queue, limit, self._manager
+        )
+        return [_claim(job) for job in jobs]
+
+    async def refresh(self, held: list[HeldClaim]) -> dict[str, Settled]:
+        """Keep claims alive; return how each lock token fared."""
+        if self._adapter is None:
+            return {}
+        pairs = [(claim.id, claim.lock_token) for claim in held]
+        settled = await _in_thread(self._adapter.heartbeat_many, pairs)
+        return {claim.lock_token: settled[claim.id] for claim in held if claim.id in settled}
+
+
+def open_adapter(
+    name: str, database: DatabaseSettings, workflows: Workflows | None
+) -> QueueAdapter:
+    """Return the adapter that ``"module:attribute"`` makes, called as `default_adapter` is.
+
+    Raises:
+        ConfigError: There is no such thing, or what it makes is no QueueAdapter.
+    """
+    module_name, _, attribute = name.partition(":")
+    try:
+        make: Callable[..., Any] = getattr(import_module(module_name), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(
+            f'durable.adapter {name!r} cannot be found ({error}); write "module:attribute".'
+        ) from None
+    adapter = make(database.dsn, schema=database.schema, workflows=workflows)
+    if not isinstance(adapter, QueueAdapter):
+        raise ConfigError(f"durable.adapter {name!r} made {adapter!r}, which is no QueueAdapter.")
+    return adapter
+
+
+async def _in_thread(call: Callable[..., Any], *args: Any) -> Any:
+    try:
+        return await asyncio.to_thread(call, *args)
+    except DatabaseUnreachable:
+        raise
+    except Exception as error:
+        raise DatabaseUnreachable(f"the adapter failed: {type(error).__name__}: {error}") from error
+
+
+def _claim(job: Job) -> Claim:
+    return Claim(
+        id=job.id,
+        workflow=job.workflow,
+        version=job.version,
+        status=State.RUNNING,
+        queue=job.queue,
+        priority=job.priority,
+        input=None if job.input is None else encode(job.input).decode(),
+        scheduled_at=cast("Any", job.scheduled_at),
+        current_step=job.current_step,
+        lock_token=job.lock_token,
+        crashes=job.crashes,
+        alone=False,
+        begun_before=True,
+    )

@@ -1,0 +1,90 @@
+"""The executions that a queue manager holds claims on, and where each of them stands."""
+
+import asyncio
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from durable_otp.clock import monotonic
+from durable_otp.runtime.messages import BegunReport
+from durable_otp.storage.queue import Claim
+
+
+class Condemnation(StrEnum):
+    """Why a body is being stopped from outside."""
+
+    STEP_TIMEOUT = "step_timeout"
+    CANCELLED = "cancelled"
+    CLAIM_LOST = "claim_lost"
+
+
+@dataclass(eq=False)
+class Held:
+    """One claim: its token (which a settlement changes), and what its worker has reported."""
+
+    claim: Claim
+    lock_token: str
+    run: int = 0
+    alone: bool = False
+    """Whether it runs with no neighbour: it was interrupted, and has completed no step since."""
+    is_fresh: bool = False
+    """Whether nothing was ever recorded of it."""
+    first_position: int | None = None
+    begun: BegunReport | None = None
+    begun_at: float = 0.0
+    is_reported: bool = False
+    """Whether the database has been told of the step that runs."""
+    condemned: Condemnation | None = None
+    is_leaving: bool = False
+    """Whether the body has taken the interrupt, and is in its `finally` blocks."""
+    body_over: asyncio.Event = field(default_factory=asyncio.Event)
+    duration: float = 0.0
+    output: list[dict[str, Any]] = field(default_factory=list)
+    """What the attempt had written when its body was over."""
+    deadline: asyncio.TimerHandle | None = None
+
+    def begin(self, report: BegunReport) -> None:
+        """Take note of the attempt that begins."""
+        self.stop_timer()
+        self.begun, self.begun_at, self.is_reported = report, monotonic(), False
+        if self.first_position is None:
+            self.first_position = report.position
+        self.alone = self.alone and report.position == self.first_position
+
+    @property
+    def seconds_in_step(self) -> float:
+        """How long the attempt has run."""
+        return monotonic() - self.begun_at if self.begun else 0.0
+
+    def body_ended(self, output: list[dict[str, Any]]) -> None:
+        """Take note that the body runs no more, because it ended or its process did."""
+        self.stop_timer()
+        self.output = output
+        self.duration = self.seconds_in_step
+        self.body_over.set()
+
+    def stop_timer(self) -> None:
+        """Forget the step's deadline: the attempt is over."""
+        if self.deadline is not None:
+            self.deadline.cancel()
+            self.deadline = None
+
+    def rerun(self, lock_token: str) -> None:
+        """Make it ready for another worker, under a new token."""
+        self.stop_timer()
+        self.lock_token = lock_token
+        self.begun = self.condemned = None
+        self.is_leaving = self.is_fresh = False
+        self.body_over = asyncio.Event()
+
+    def begun_json(self) -> dict[str, Any] | None:
+        """Return what the database is told of the attempt that runs."""
+        if self.begun is None:
+            return None
+        return {
+            "path": self.begun.path,
+            "name": self.begun.name,
+            "visit": self.begun.visit,
+            "attempt": self.begun.attempt,
+            "seconds": self.seconds_in_step,
+        }

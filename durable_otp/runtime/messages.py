@@ -1,0 +1,67 @@
+"""What travels on the links between a manager, its workers and the root."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from durable_otp.engine.host import Begun
+from durable_otp.storage.definitions import PublishedDefinition
+from durable_otp.workflow.registry import Registry
+
+# manager to worker
+RUN = "run"
+INTERRUPT = "interrupt"
+
+# worker to manager
+BEGUN = "begun"
+LEAVING = "leaving"
+DONE = "done"
+
+# root to the queue managers and the registrar
+LOOK = "look"
+TREE = "tree"
+
+
+@dataclass(frozen=True)
+class BegunReport:
+    """The attempt that a worker has begun, as its manager knows it."""
+
+    run: int
+    position: int
+    path: str
+    name: str
+    visit: int
+    attempt: int
+    timeout: float | None
+    retry_after_timeout: float | None
+
+
+def begun_fields(run: int, begun: Begun) -> dict[str, Any]:
+    """Return the fields of a BEGUN message."""
+    return {
+        "run": run,
+        "position": begun.attempt.position,
+        "path": begun.attempt.path,
+        "name": begun.attempt.name,
+        "visit": begun.attempt.visit,
+        "attempt": begun.attempt.number,
+        "timeout": begun.timeout,
+        "retry_after_timeout": begun.retry_after_timeout,
+    }
+
+
+def known_workflows(registry: Registry) -> list[dict[str, Any]]:
+    """Return what a worker tells of the workflows it can run."""
+    return [
+        {
+            "workflow": name,
+            "version": version,
+            "fingerprint": registry.get(name, version).fingerprint(),
+            "description": registry.get(name, version).description(),
+        }
+        for name, version in registry.known()
+    ]
+
+
+def as_published(known: dict[str, Any]) -> PublishedDefinition:
+    """Return a known workflow as it is published."""
+    return PublishedDefinition(**known)

@@ -1,0 +1,106 @@
+"""What the root does besides supervising: it keeps the last copy of the tree and passes it on.
+
+These hooks run in the root's own process, which runs no user code and has no database connection.
+"""
+
+import asyncio
+import gc
+import importlib
+import logging
+import socket
+import threading
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from durable_otp.clock import monotonic, wall_clock
+from durable_otp.errors import ConfigError
+from durable_otp.events import emit, log_to_stderr
+from durable_otp.otp import Message, Root, RootHooks, SupervisorEvent
+from durable_otp.otp.link import STATE
+from durable_otp.otp.link import TREE as SUBTREE
+from durable_otp.runtime import messages, tree_view
+
+PUSH_AFTER = 0.1
+LEVELS = {"started": logging.DEBUG, "start_failed": logging.ERROR, "gave_up": logging.ERROR}
+
+
+@dataclass
+class NodeHooks(RootHooks):
+    """The hooks of one node; made where the tree is started, used in its root."""
+
+    node_id: str
+    log_format: str = "text"
+    log_level: int = logging.INFO
+    preload: tuple[str, ...] = ()
+    allow_threads: bool = False
+    _push: Any = field(default=None, repr=False)
+
+    def before_children(self, root: Root) -> None:
+        """Import what every process needs, once: a fork shares it, copy on write."""
+        _ = root
+        log_to_stderr(self.log_format, level=self.log_level)
+        for name in self.preload:
+            importlib.import_module(name.partition(":")[0])
+            if threading.active_count() > 1 and not self.allow_threads:
+                raise ConfigError(
+                    f"durable.preload: importing {name!r} started a thread, and a process with "
+                    "threads cannot be forked safely; leave preload off or set "
+                    "allow_threads_at_fork."
+                )
+        gc.collect()
+        gc.freeze()
+
+    def on_child_message(self, child_id: str, message: Message, root: Root) -> None:
+        """Notice that a part of the tree has changed."""
+        _ = child_id
+        if message.kind in (STATE, SUBTREE):
+            self._changed(root)
+
+    def on_event(self, event: SupervisorEvent, root: Root) -> None:
+        """Log what supervision did, and notice that the tree has changed."""
+        facts = {key: value for key, value in event.facts.items() if key != "info"}
+        emit(
+            f"child_{event.name}",
+            level=LEVELS.get(event.name, logging.INFO),
+            child=event.path,
+            **facts,
+        )
+        self._changed(root)
+
+    async def on_request(
+        self, kind: str, fields: dict[str, Any], root: Root
+    ) -> dict[str, Any] | None:
+        """Answer the host: the tree, the workflows, or a message to pass to a manager."""
+        if kind == messages.TREE:
+            return self._state(root)
+        if kind == messages.LOOK:
+            return {"sent": root.send(fields["child_id"], messages.LOOK)}
+        return None
+
+    def _changed(self, root: Root) -> None:
+        if self._push is None:
+            loop = asyncio.get_running_loop()
+            self._push = loop.call_later(PUSH_AFTER, self._tell_registrar, root)
+
+    def _tell_registrar(self, root: Root) -> None:
+        self._push = None
+        root.send("registrar", messages.TREE, self._state(root))
+
+    def _state(self, root: Root) -> dict[str, Any]:
+        now = datetime.fromtimestamp(wall_clock(), UTC)
+        return {
+            "hostname": socket.gethostname(),
+            "tree": tree_view.view(root.tree(), now, monotonic()),
+            "workflows": _workflows(root),
+        }
+
+
+def _workflows(root: Root) -> list[dict[str, Any]]:
+    """Return what the managers' workers have said that they can run."""
+    for node in root.server.actor.nodes():
+        child = root.server.actor.child(node["id"])
+        if child is not None and "workflows" in child.info:
+            found: list[dict[str, Any]] = child.info["workflows"]
+            return found
+    return []

@@ -1,0 +1,79 @@
+"""A worker's standard output and error: one file in memory, made by its manager.
+
+The worker stores its part of it with each attempt; when the worker dies, the manager still has the
+file and stores the rest, to the last byte.
+"""
+
+import io
+import logging
+import os
+import sys
+from typing import Any
+
+from durable_otp.engine.log_capture import RecordLines, bounded, entries
+
+
+class OutputFile:
+    """The manager's side: an anonymous file that lives as long as it is open here."""
+
+    def __init__(self, name: str) -> None:
+        self.descriptor = os.memfd_create(f"durable-otp {name}")
+
+    def entries(self, max_log: int) -> list[dict[str, Any]]:
+        """Return what the attempt has written as log entries."""
+        return _entries(self.descriptor, max_log)
+
+    def clear(self) -> None:
+        """Forget what was written; the worker that wrote it is gone or idle."""
+        os.ftruncate(self.descriptor, 0)
+
+    def close(self) -> None:
+        """Give the memory back."""
+        os.close(self.descriptor)
+
+
+class Output:
+    """The worker's side: descriptors 1 and 2 go to the manager's file."""
+
+    def __init__(self, manager: int, descriptor: int, max_log: int) -> None:
+        path = f"/proc/{manager}/fd/{descriptor}"
+        file = os.open(path, os.O_RDWR | os.O_APPEND)  # its own opening: all writes go to the end
+        for standard in (1, 2):
+            os.dup2(file, standard)
+        os.close(file)
+        self._max_log = max_log
+        sys.stdout, sys.stderr = _unbuffered(1), _unbuffered(2)
+        root = logging.getLogger()
+        root.handlers[:] = [RecordLines(sys.stderr)]
+        if root.level in (logging.NOTSET, logging.WARNING):
+            root.setLevel(logging.INFO)
+        events = logging.getLogger("durable_otp")
+        events.handlers[:] = []
+        events.propagate = True
+
+    def start(self) -> None:
+        """Begin an attempt's part: what is in the file is stored already."""
+        _flush()
+        os.ftruncate(1, 0)
+
+    def captured(self) -> list[dict[str, Any]]:
+        """Return what the attempt has written so far, as log entries."""
+        _flush()
+        return _entries(1, self._max_log)
+
+
+def _unbuffered(descriptor: int) -> io.TextIOWrapper:
+    """Return a text stream whose every write is in the file at once, whatever happens next."""
+    raw = os.fdopen(descriptor, "wb", buffering=0, closefd=False)
+    return io.TextIOWrapper(raw, errors="backslashreplace", write_through=True)
+
+
+def _entries(descriptor: int, max_log: int) -> list[dict[str, Any]]:
+    size = os.fstat(descriptor).st_size
+    captured = os.pread(descriptor, size, 0) if size else b""
+    return entries(bounded(captured, max_log)) if captured else []
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()

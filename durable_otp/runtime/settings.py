@@ -1,0 +1,76 @@
+"""What each kind of process needs to know: plain values, made from the configuration."""
+
+from dataclasses import dataclass, field
+
+from durable_otp.runtime.carried import Carried
+
+
+@dataclass(frozen=True)
+class DatabaseSettings:
+    """Where the work is kept. The DSN may hold a password and is never shown."""
+
+    dsn: str = field(repr=False)
+    schema: str
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """What a worker runs, and within which limits; sizes in bytes, times in seconds."""
+
+    database: DatabaseSettings
+    workflows: tuple[Carried, ...]
+    max_payload: int
+    max_context: int
+    max_log: int
+    connection_idle_timeout: float
+
+
+@dataclass(frozen=True)
+class ManagerSettings:
+    """How a queue is run; times in seconds, sizes in bytes."""
+
+    database: DatabaseSettings
+    worker: WorkerSettings
+    instance: str
+    node_id: str
+    queue: str
+    concurrency: int
+    poll_interval: float
+    heartbeat_interval: float
+    node_timeout: float
+    interrupt_grace: float
+    shutdown_timeout: float
+    max_interruptions: int
+    max_restarts: int
+    max_seconds: float
+    max_memory: int | None
+    max_executions_per_worker: int | None
+    adapter: str | None
+
+    @property
+    def title(self) -> str:
+        """How this instance's processes begin their titles."""
+        return f"durable-otp[{self.instance}]"
+
+
+@dataclass(frozen=True)
+class SiblingSettings:
+    """What a recurring process works with; times in seconds."""
+
+    database: DatabaseSettings
+    interval: float
+    node_timeout: float
+    stale_lock_timeout: float
+    max_interruptions: int
+    batch_size: int = 100
+    adapter: str | None = None
+
+
+@dataclass(frozen=True)
+class RegistrarSettings:
+    """What the registrar publishes, and under which name."""
+
+    database: DatabaseSettings
+    instance: str
+    node_id: str
+    node_timeout: float

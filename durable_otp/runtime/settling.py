@@ -1,0 +1,253 @@
+"""Settling executions whose worker died, or whose body has to be stopped.
+
+Every way ends in a decision of the database (`storage.settlement`), and begins with a new lock
+token that is committed before anything else is asked: what the old holder still sends then counts
+for nothing. A body is stopped in three steps: an interrupt that it can take between two bytecodes,
+a grace for its `finally` blocks, SIGKILL to its process group. One that is inside a C call takes no
+interrupt and has no `finally` to run, so it is killed as soon as that is seen.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any, Protocol
+
+from durable_otp.clock import Deadline
+from durable_otp.errors import DatabaseUnreachable
+from durable_otp.events import emit
+from durable_otp.otp import ExitReason, Failed, Killed, Shutdown
+from durable_otp.otp.interruption import SIGNAL, ignores_interrupt, main_thread_activity
+from durable_otp.otp.process import Child
+from durable_otp.runtime import messages
+from durable_otp.runtime.held import Condemnation, Held
+from durable_otp.runtime.messages import BegunReport
+from durable_otp.storage.settlement import (
+    LostAttempt,
+    Verdict,
+    condemn,
+    release,
+    settle_crash,
+    settle_timeout,
+)
+
+CRASH_BACKOFF_SECONDS = 0.5
+FREE_DEATHS_BEFORE_BEGUN = 2
+LOOK_EVERY_SECONDS = 0.01
+
+LogEntries = list[dict[str, Any]]
+
+
+class Office(Protocol):
+    """What settling needs of the manager."""
+
+    async def run_operation(self, operation: Callable[..., Any], *args: Any) -> Any:
+        """Run a storage operation once; raises DatabaseUnreachable."""
+
+    def again(self, held: Held) -> None:
+        """Hand an execution to the next idle worker."""
+
+    def drop(self, held: Held, due_in: float | None) -> None:
+        """Let go of an execution; ``due_in`` is when it may be claimed again."""
+
+    def description(self, held: Held) -> dict[str, Any]:
+        """Return the published form of the execution's workflow."""
+
+
+class Settling:
+    """Carries out settlements, each as a task of its own.
+
+    ``defect`` carries the exception of one that could not be carried out: the manager ends by it.
+    """
+
+    def __init__(self, office: Office, interrupt_grace: float) -> None:
+        self._office = office
+        self._grace = interrupt_grace
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.defect: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._deaths_before_begun: dict[str, int] = {}
+
+    def death(self, held: Held, reason: ExitReason, logs: LogEntries) -> None:
+        """Settle an execution whose worker has just been reaped."""
+        held.body_ended(logs)
+        if held.condemned is None:
+            self._begin(self._settle_death(held, reason))
+
+    def stop_body(self, held: Held, child: Child, why: Condemnation) -> None:
+        """Stop a body and settle what is to be settled; does nothing if that goes on already."""
+        if held.condemned is None:
+            held.stop_timer()
+            held.condemned = why
+            self._begin(self._condemn(held, child, why))
+
+    async def finish(self, seconds: float) -> None:
+        """Wait until everything that goes on is settled, at most so long."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
+        for task in self._tasks:
+            task.cancel()
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not self.defect.done():
+            self.defect.set_exception(error)
+
+    # deaths
+
+    async def _settle_death(self, held: Held, reason: ExitReason) -> None:
+        token = await self._until_done(condemn, held.claim.id, held.lock_token)
+        if token is None:
+            self._office.drop(held, None)  # it had ended, or was taken away, before the death
+        elif held.begun is None and self._is_free(held):
+            held.rerun(token)
+            self._office.again(held)
+        else:
+            description = self._office.description(held)
+            attempt = _crashed(held, reason, first=description["nodes"][0]["path"])
+            most = description["max_crashes"]
+            verdict = await self._until_done(
+                settle_crash, held.claim.id, token, attempt, most, CRASH_BACKOFF_SECONDS
+            )
+            self._follow(held, token, verdict)
+
+    def _is_free(self, held: Held) -> bool:
+        """Return whether a death before the body had begun is nobody's fault: two are."""
+        deaths = self._deaths_before_begun.get(held.claim.id, 0) + 1
+        self._deaths_before_begun[held.claim.id] = deaths
+        if deaths <= FREE_DEATHS_BEFORE_BEGUN:
+            return True
+        del self._deaths_before_begun[held.claim.id]
+        return False
+
+    def _follow(self, held: Held, token: str, verdict: Verdict | None) -> None:
+        if verdict is None:
+            self._office.drop(held, None)
+            return
+        emit("execution_settled", execution=held.claim.id, status=verdict.status,
+             crashes=verdict.crashes)  # fmt: skip
+        if verdict.status == "running":
+            held.rerun(token)
+            self._office.again(held)
+        else:
+            self._office.drop(held, verdict.due_in if verdict.status == "pending" else None)
+
+    # bodies that have to stop
+
+    async def _condemn(self, held: Held, child: Child, why: Condemnation) -> None:
+        report = held.begun
+        emit("body_stopped", execution=held.claim.id, why=why.value, pid=child.pid,
+             step=report.path if report else "")  # fmt: skip
+        stopped = asyncio.ensure_future(self._stop(held, child))
+        token = None
+        if why is Condemnation.STEP_TIMEOUT:
+            token = await self._until_done(condemn, held.claim.id, held.lock_token)
+        await stopped
+        if token is None or report is None:
+            self._office.drop(held, None)
+            return
+        verdict = await self._until_done(
+            settle_timeout,
+            held.claim.id,
+            token,
+            _timed_out(held, report),
+            report.retry_after_timeout,
+        )
+        self._follow(held, token, verdict)
+
+    async def _stop(self, held: Held, child: Child) -> None:
+        """Interrupt, wait for the grace, kill; return when the body is certainly over."""
+        before = main_thread_activity(child.pid)
+        child.send(messages.INTERRUPT, {"run": held.run})
+        child.signal(SIGNAL)
+        grace = Deadline(self._grace)
+        while not held.body_over.is_set() and not grace.passed:
+            await _wait(held.body_over, min(LOOK_EVERY_SECONDS, self._grace))
+            after = main_thread_activity(child.pid)
+            if not held.is_leaving and before and after and ignores_interrupt(before, after):
+                break
+        if held.is_leaving:
+            await _wait(held.body_over, grace.remaining)
+        if not held.body_over.is_set():
+            child.kill()
+            await held.body_over.wait()
+
+    async def _until_done(self, operation: Callable[..., Any], *args: Any) -> Any:
+        """Run an operation until the database has answered it."""
+        delay = 0.05
+        while True:
+            try:
+                return await self._office.run_operation(operation, *args)
+            except DatabaseUnreachable:
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, 2.0)
+
+    async def release(self, claims: list[tuple[str, str]]) -> None:
+        """Give claims back uncounted, if the database answers now; else their time-out will."""
+        try:
+            await self._office.run_operation(release, claims)
+        except DatabaseUnreachable as error:
+            emit("claims_not_released", count=len(claims), reason=str(error))
+
+
+async def _wait(event: asyncio.Event, seconds: float | None) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+
+
+def crash_error(held: Held, reason: ExitReason) -> dict[str, Any]:
+    """Return the error of an execution whose worker died; pure."""
+    where = f"step {held.begun.path!r}, attempt {held.begun.attempt}" if held.begun else "its start"
+    fact: dict[str, Any]
+    match reason:
+        case Killed():
+            how, fact = "was killed by SIGKILL, perhaps out of memory,", {"signal": "SIGKILL"}
+        case Shutdown(term=None):
+            how, fact = "was ended by SIGTERM", {"signal": "SIGTERM"}
+        case Failed(signal=str(signal)):
+            how, fact = f"died of {signal}", {"signal": signal}
+        case Failed(code=int(code)):
+            how, fact = f"exited with code {code}", {"exit_code": code}
+        case _:
+            how, fact = "exited with code 0", {"exit_code": 0}
+    return {
+        "type": "worker_crashed",
+        "message": f"The worker process {how} in {where}.",
+        "stacktrace": None,
+        **fact,
+    }
+
+
+def _crashed(held: Held, reason: ExitReason, first: str) -> LostAttempt:
+    report = held.begun
+    path = report.path if report else held.claim.current_step or first
+    return LostAttempt(
+        path=path,
+        name=report.name if report else path.rpartition("/")[2],
+        visit=report.visit if report else 1,
+        number=report.attempt if report else 1,
+        duration=held.duration,
+        error=crash_error(held, reason),
+        logs=held.output,
+    )
+
+
+def _timed_out(held: Held, report: BegunReport) -> LostAttempt:
+    message = (
+        f"Step {report.path!r} did not end within its timeout of {report.timeout} s "
+        f"(attempt {report.attempt})."
+    )
+    return LostAttempt(
+        path=report.path,
+        name=report.name,
+        visit=report.visit,
+        number=report.attempt,
+        duration=held.duration,
+        error={"type": "step_timeout", "message": message, "stacktrace": None},
+        logs=held.output,
+    )

@@ -1,0 +1,141 @@
+"""The whole topology on one page: from the configuration to the root's children, in start order."""
+
+from urllib.parse import quote
+
+from durable_otp.config import Config
+from durable_otp.otp import ChildSpec, SupervisorFlags, SupervisorSpec
+from durable_otp.runtime.carried import Carried
+from durable_otp.runtime.queue_manager import queue_manager
+from durable_otp.runtime.registrar import registrar
+from durable_otp.runtime.settings import (
+    DatabaseSettings,
+    ManagerSettings,
+    RegistrarSettings,
+    SiblingSettings,
+    WorkerSettings,
+)
+from durable_otp.runtime.sleep_waker import sleep_waker
+from durable_otp.runtime.stale_job_recovery import stale_job_recovery
+from durable_otp.runtime.zombie_recovery import zombie_recovery
+
+SIBLINGS = {
+    "stale_job_recovery": stale_job_recovery,
+    "zombie_recovery": zombie_recovery,
+    "sleep_waker": sleep_waker,
+}
+SIBLING_SHUTDOWN = 5.0
+MANAGER_START_TIMEOUT = 150.0
+CONNECTIONS_PER_MANAGER = 2
+SPARE_WORKERS = 1
+
+
+def root(config: Config, dsn: str, node_id: str, workflows: tuple[Carried, ...]) -> SupervisorSpec:
+    """Return the root supervisor: the queue managers first, then their siblings.
+
+    It never gives up: a PostgreSQL that is away must not burn the tree down.
+    """
+    flags = SupervisorFlags(
+        strategy="one_for_one",
+        intensity=config.supervisor.max_restarts,
+        period=config.supervisor.max_seconds,
+        on_exceeded="backoff",
+    )
+    title = f"durable-otp[{config.durable.name}]"
+    database = DatabaseSettings(dsn, config.durable.schema_name)
+    registrar_child = _registrar(config, database, node_id, title)
+    if not config.durable.queue_enabled:
+        return SupervisorSpec(flags, (registrar_child,))
+    managers = (_manager(config, database, node_id, workflows, queue) for queue in config.queues)
+    siblings = (_sibling(config, database, title, name) for name in SIBLINGS)
+    return SupervisorSpec(flags, (*managers, *siblings, registrar_child))
+
+
+def manager_id(queue: str) -> str:
+    """Return the id that a queue's manager has in the tree."""
+    return f"queue {quote(queue, safe=' ')}"
+
+
+def connections(config: Config) -> tuple[int, str]:
+    """Return how many connections a node may open at most, and the sum that says why."""
+    if not config.durable.queue_enabled:
+        return 1, "1 registrar"
+    workers = sum(queue.concurrency + SPARE_WORKERS for queue in config.queues.values())
+    managers = CONNECTIONS_PER_MANAGER * len(config.queues)
+    siblings = len(SIBLINGS) + 1
+    formula = (
+        f"{workers} workers and spares + {CONNECTIONS_PER_MANAGER} x {len(config.queues)} queue "
+        f"managers + {siblings} siblings"
+    )
+    return workers + managers + siblings, formula
+
+
+def _manager(
+    config: Config,
+    database: DatabaseSettings,
+    node_id: str,
+    workflows: tuple[Carried, ...],
+    queue: str,
+) -> ChildSpec:
+    durable, section = config.durable, config.queues[queue]
+    worker = WorkerSettings(
+        database=database,
+        workflows=workflows,
+        max_payload=durable.max_payload,
+        max_context=durable.max_context,
+        max_log=durable.max_log,
+        connection_idle_timeout=durable.connection_idle_timeout,
+    )
+    settings = ManagerSettings(
+        database=database,
+        worker=worker,
+        instance=durable.name,
+        node_id=node_id,
+        queue=queue,
+        concurrency=section.concurrency,
+        poll_interval=section.poll_interval,
+        heartbeat_interval=durable.heartbeat_interval,
+        node_timeout=durable.node_timeout,
+        interrupt_grace=durable.interrupt_grace,
+        shutdown_timeout=config.supervisor.shutdown_timeout,
+        max_interruptions=durable.max_interruptions,
+        max_restarts=config.supervisor.max_restarts,
+        max_seconds=config.supervisor.max_seconds,
+        max_memory=section.max_memory,
+        max_executions_per_worker=section.max_executions_per_worker,
+        adapter=durable.adapter,
+    )
+    return ChildSpec(
+        manager_id(queue),
+        queue_manager,
+        args=(settings,),
+        type="supervisor",
+        shutdown="infinity",
+        start_timeout=MANAGER_START_TIMEOUT,
+    )
+
+
+def _sibling(config: Config, database: DatabaseSettings, title: str, name: str) -> ChildSpec:
+    section = getattr(config, name)
+    settings = SiblingSettings(
+        database=database,
+        interval=section.interval,
+        node_timeout=config.durable.node_timeout,
+        stale_lock_timeout=config.durable.stale_lock_timeout,
+        max_interruptions=config.durable.max_interruptions,
+        batch_size=getattr(section, "batch_size", 1000),
+    )
+    return ChildSpec(
+        name, SIBLINGS[name], args=(f"{title} {name}", settings), shutdown=SIBLING_SHUTDOWN
+    )
+
+
+def _registrar(config: Config, database: DatabaseSettings, node_id: str, title: str) -> ChildSpec:
+    settings = RegistrarSettings(
+        database=database,
+        instance=config.durable.name,
+        node_id=node_id,
+        node_timeout=config.durable.node_timeout,
+    )
+    return ChildSpec(
+        "registrar", registrar, args=(f"{title} registrar", settings), shutdown=SIBLING_SHUTDOWN
+    )

@@ -1,0 +1,52 @@
+"""The tree as it is shown: supervision's records turned into the nodes of the contract. Pure."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from durable_otp.workflow.execution import instant_text
+
+STATUS = {"running": "up", "undefined": "down"}
+FIELDS = ("id", "role", "pid", "status", "restarts", "started_at")
+LATER_FIELDS = {
+    "queue_manager": ("queue", "concurrency", "busy", "paused"),
+    "worker": ("execution_id", "workflow", "step"),
+}
+
+Node = dict[str, Any]
+
+
+def view(node: Node, now: datetime, monotonic: float) -> Node:
+    """Return a node and everything below it as ``tree --json`` shows them.
+
+    Processes give their start on the machine's monotonic clock; ``now`` and ``monotonic`` are the
+    same moment on both clocks.
+    """
+    role = _role(node)
+    shown: Node = {field: node.get(field) for field in FIELDS}
+    shown["role"] = role
+    shown["status"] = STATUS.get(node["status"], node["status"])
+    shown["started_at"] = _instant(node.get("started_at"), now, monotonic)
+    shown |= {field: node.get(field) for field in LATER_FIELDS.get(role, ())}
+    shown["children"] = [view(child, now, monotonic) for child in node.get("children", ())]
+    return shown
+
+
+def flatten(node: Node) -> Iterator[Node]:
+    """Yield a node and everything below it, each before its children."""
+    yield node
+    for child in node["children"]:
+        yield from flatten(child)
+
+
+def _role(node: Node) -> str:
+    role = node.get("role") or "worker"
+    if node["id"] == "root" or (role in LATER_FIELDS and "queue" in node) or "execution_id" in node:
+        return str(role)
+    return "queue_manager" if str(node["id"]).startswith("queue ") else str(node["id"])
+
+
+def _instant(started_at: float | None, now: datetime, monotonic: float) -> str | None:
+    if started_at is None:
+        return None
+    return instant_text(now - timedelta(seconds=monotonic - started_at))

@@ -1,0 +1,210 @@
+"""What a queue manager tells PostgreSQL without being asked, and what it hears from it.
+
+It shows that it lives (a beat), that its claims do (heartbeats), and which steps are in progress;
+it listens for new work, cancels and commands. All of it in the manager's own event loop.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine
+from contextlib import aclosing, suppress
+from typing import Any, Protocol
+
+from durable_otp.errors import DatabaseUnreachable
+from durable_otp.events import emit
+from durable_otp.runtime.claims import Claims
+from durable_otp.runtime.held import Condemnation, Held
+from durable_otp.runtime.settings import ManagerSettings
+from durable_otp.storage.async_database import AsyncDatabase
+from durable_otp.storage.nodes import (
+    ManagerId,
+    QueueSettings,
+    beat_manager,
+    forget_managers,
+    predecessors,
+    queue_settings,
+)
+from durable_otp.storage.queue import BATCH_SIZE, recover_claims
+from durable_otp.storage.settlement import HeldClaim, release
+from durable_otp.workflow.execution import Settled
+
+CHANNELS = ("listen_queue", "listen_cancel", "listen_command")
+REPORT_STEPS_EVERY = 0.5
+READ_SETTINGS_EVERY = 10.0
+LONGEST_SILENCE = 5.0
+
+
+class Holder(Protocol):
+    """What the upkeep needs of the manager."""
+
+    id: ManagerId
+    held: dict[int, Held]
+
+    def look(self) -> None:
+        """Look at the queue soon."""
+
+    def stop_body(self, execution_id: str, lock_token: str | None, why: Condemnation) -> None:
+        """Stop what runs of an execution."""
+
+    def set_by_operators(self, settings: QueueSettings) -> None:
+        """Follow what operators have set."""
+
+    async def run_operation(self, operation: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        """Run a storage operation once; raises DatabaseUnreachable."""
+
+
+class Upkeep:
+    """The recurring duties of a manager; each is a coroutine that never ends."""
+
+    def __init__(
+        self, holder: Holder, settings: ManagerSettings, claims: Claims, listener: AsyncDatabase
+    ) -> None:
+        self._holder = holder
+        self._settings = settings
+        self._claims = claims
+        self._listener = listener
+        self._beat = 0
+        self._connections_seen = 0
+        self._settings_changed = asyncio.Event()
+
+    def duties(self) -> list[Coroutine[Any, Any, None]]:
+        """Return the duties, each to be run as a task."""
+        return [
+            self._listen(),
+            self._every(self._settings.node_timeout / 3, self._show_life),
+            self._every(self._settings.heartbeat_interval, self._keep_claims),
+            self._every(REPORT_STEPS_EVERY, self._report_steps),
+            self._follow_operators(),
+        ]
+
+    def descriptors(self, *others: AsyncDatabase) -> list[int]:
+        """Return the sockets that no child may keep."""
+        found = [database.fileno() for database in (self._listener, *others)]
+        return [descriptor for descriptor in found if descriptor is not None]
+
+    def settings_changed(self) -> None:
+        """Read soon what operators have set."""
+        self._settings_changed.set()
+
+    async def after_reconnect(self, database: AsyncDatabase) -> None:
+        """Set things right that happened while there was no connection, before the next claim.
+
+        A predecessor in this place of the tree is dead, or this process would not be here. A claim
+        of our own that we do not know of was made by a statement whose answer never came.
+        """
+        opened = max(1, database.connections_opened)
+        if opened == self._connections_seen:
+            return
+        await self._show_life()
+        dead = await self._holder.run_operation(predecessors, self._holder.id)
+        if dead:
+            lost = await self._recover(dead, counted=True)
+            await self._holder.run_operation(forget_managers, dead)
+            emit("predecessor_recovered", queue=self._settings.queue, claims=lost)
+        await self._recover([self._holder.id.id], counted=False)
+        await self._read_settings()
+        self._connections_seen = database.connections_opened
+
+    async def _recover(self, holders: list[str], *, counted: bool) -> int:
+        recovered = 0
+        while True:
+            kept = [held.lock_token for held in self._holder.held.values()]
+            batch: int = await self._holder.run_operation(
+                recover_claims,
+                holders,
+                kept=kept,
+                counted=counted,
+                max_interruptions=self._settings.max_interruptions,
+            )
+            recovered += batch
+            if batch < BATCH_SIZE:
+                return recovered
+
+    async def leave(self, claims: list[tuple[str, str]], database: AsyncDatabase) -> None:
+        """Give everything back, and take this manager's name off the list."""
+        if claims:
+            await database.run(release, claims)
+        await database.run(forget_managers, [self._holder.id.id])
+
+    # the duties
+
+    async def _every(self, seconds: float, duty: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                await duty()
+            except DatabaseUnreachable as error:
+                emit("upkeep_failed", queue=self._settings.queue, reason=str(error))
+
+    async def _show_life(self) -> None:
+        self._beat += 1
+        await self._holder.run_operation(beat_manager, self._holder.id, self._beat)
+
+    async def _keep_claims(self) -> None:
+        held = [each for each in self._holder.held.values() if each.condemned is None]
+        await self._refresh(held)
+
+    async def _report_steps(self) -> None:
+        """Tell of the steps that have run for a while, so that others see where executions are."""
+        held = [
+            each
+            for each in self._holder.held.values()
+            if each.begun and not each.is_reported and each.condemned is None
+            and each.seconds_in_step >= REPORT_STEPS_EVERY
+        ]  # fmt: skip
+        if held:
+            await self._refresh(held)
+            for each in held:
+                each.is_reported = True
+
+    async def _refresh(self, held: list[Held]) -> None:
+        if not held:
+            return
+        asked = [HeldClaim(each.claim.id, each.lock_token, each.begun_json()) for each in held]
+        settled = await self._claims.refresh(asked)
+        for each, claim in zip(held, asked, strict=True):
+            is_lost = settled.get(claim.lock_token, Settled.OK) is not Settled.OK
+            if is_lost and each.lock_token == claim.lock_token:
+                self._holder.stop_body(claim.id, claim.lock_token, Condemnation.CLAIM_LOST)
+
+    async def _listen(self) -> None:
+        delay = 0.05
+        while True:
+            try:
+                async with aclosing(self._listener.notifications(CHANNELS)) as notices:
+                    async for channel, payload in notices:
+                        delay = 0.05
+                        self._notified(channel.partition(":")[2], payload)
+            except DatabaseUnreachable as error:
+                emit("listening_failed", queue=self._settings.queue, reason=str(error))
+            await asyncio.sleep(random.uniform(delay / 2, delay))  # noqa: S311 - jitter
+            delay = min(LONGEST_SILENCE, delay * 2)
+
+    def _notified(self, channel: str, payload: str) -> None:
+        match channel:
+            case "queue" if payload not in (self._settings.queue, "*"):
+                return
+            case "cancel":
+                self._holder.stop_body(payload, None, Condemnation.CANCELLED)
+            case "command":
+                self.settings_changed()
+            case _:
+                self._holder.look()
+
+    async def _follow_operators(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(READ_SETTINGS_EVERY):
+                    await self._settings_changed.wait()
+            self._settings_changed.clear()
+            try:
+                await self._read_settings()
+            except DatabaseUnreachable as error:
+                emit("upkeep_failed", queue=self._settings.queue, reason=str(error))
+
+    async def _read_settings(self) -> None:
+        self._holder.set_by_operators(
+            await self._holder.run_operation(
+                queue_settings, self._settings.queue, self._settings.node_id
+            )
+        )

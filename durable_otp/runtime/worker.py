@@ -1,0 +1,176 @@
+"""A worker: one process that runs one execution at a time, over its own connection.
+
+It lives long: it runs what its manager hands it and reports what became of it. SIGTERM means:
+finish the step, take no more. An interrupt (a message, and SIGUSR1) stops the step at once.
+"""
+
+import contextlib
+import os
+from collections import deque
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from durable_otp.clock import Deadline
+from durable_otp.engine.executor import Claim, Limits, execute
+from durable_otp.engine.host import Begun
+from durable_otp.engine.outcome import Outcome
+from durable_otp.errors import DatabaseUnreachable, DurableError
+from durable_otp.otp import InitError, ParentLink
+from durable_otp.otp.interruption import Interruption
+from durable_otp.otp.link import Message
+from durable_otp.otp.title import set_title
+from durable_otp.runtime import messages
+from durable_otp.runtime.carried import take_up
+from durable_otp.runtime.output import Output
+from durable_otp.runtime.settings import WorkerSettings
+from durable_otp.storage.database import Database
+from durable_otp.storage.journal import Holder, PostgresJournal
+from durable_otp.workflow.json_form import decode
+from durable_otp.workflow.registry import Registry
+
+
+def worker(parent: ParentLink, settings: WorkerSettings, title: str, output: int) -> None:
+    """Be a worker until told to stop; ``output`` is the manager's descriptor of its output file."""
+    set_title(title)
+    _be_first_to_go()
+    host = Worker(parent, settings, title, Output(os.getppid(), output, settings.max_log))
+    parent.ready({"workflows": messages.known_workflows(host.registry)})
+    host.serve()
+
+
+class Worker:
+    """The process around an execution; implements `engine.host.Host`."""
+
+    def __init__(
+        self, parent: ParentLink, settings: WorkerSettings, title: str, output: Output
+    ) -> None:
+        self._parent = parent
+        self._title = title
+        self._settings = settings
+        self._output = output
+        self._limits = Limits(settings.max_payload, settings.max_context)
+        self._interruption = Interruption(self._is_interrupted)
+        self._interruption.install()
+        self._inbox: deque[Message] = deque()
+        self._run = 0
+        self._workflow = ""
+        self._interrupted = False
+        self._database = Database(
+            settings.database.dsn,
+            settings.database.schema,
+            role=title.partition(" ")[2],
+            pause=self.pause,
+        )
+        self.registry = _registry(settings)
+
+    def serve(self) -> None:
+        """Run what the manager hands over until it says to stop, or is gone."""
+        self._connect()
+        while not self._parent.stopping:
+            message = self._next(self._settings.connection_idle_timeout)
+            if message is None:
+                self._database.close()  # idle for long, or about to stop
+            elif message.kind == messages.RUN:
+                self._take(message)
+        self._database.close()
+
+    # an execution
+
+    def _take(self, message: Message) -> None:
+        self._run = message.fields["run"]
+        self._interrupted = False
+        outcome = self._execute(message)
+        if outcome in (Outcome.INTERRUPTED, Outcome.CLAIM_LOST):
+            self._database.close()  # the interrupt may have come in the middle of an answer
+            self._connect()
+        set_title(self._title)
+        self._parent.send(messages.DONE, {"run": self._run, "outcome": outcome})
+
+    def _execute(self, message: Message) -> Outcome:
+        fields = message.fields
+        definition = self.registry.get(fields["workflow"], fields["version"])
+        self._workflow = definition.name
+        claim = Claim(
+            id=fields["id"],
+            input=decode(message.body) if message.body else None,
+            is_fresh=fields["is_fresh"],
+        )
+        journal = PostgresJournal(self._database, Holder(claim.id, fields["lock_token"]))
+        try:
+            return execute(claim, definition, journal, self, self._limits)
+        except DatabaseUnreachable:
+            return Outcome.INTERRUPTED  # only an interrupt or a lost parent ends the waiting for it
+
+    # engine.host.Host
+
+    @property
+    def stopping(self) -> bool:
+        """Whether to take no further step."""
+        return self._parent.stopping
+
+    def begun(self, begun: Begun) -> None:
+        """Tell the manager which attempt begins now."""
+        set_title(f"{self._title} {self._workflow}:{begun.attempt.path}")
+        self._parent.send(messages.BEGUN, messages.begun_fields(self._run, begun))
+
+    def interruptible(self) -> AbstractContextManager[None]:
+        """Let the manager's interrupt raise inside."""
+        return self._interruption.allowed()
+
+    def pause(self, seconds: float) -> bool:
+        """Wait, in the one place where this process waits; False: end instead."""
+        deadline = Deadline(seconds)
+        while not deadline.passed:
+            message = self._parent.receive(deadline.remaining)
+            if message is not None:
+                self._inbox.append(message)
+            if self._parent.lost or self._is_interrupted():
+                return False
+        return True
+
+    def start_capture(self) -> None:
+        """Let what is written from here on belong to the attempt that begins."""
+        self._output.start()
+
+    def captured(self) -> Sequence[Mapping[str, Any]]:
+        """Return what the attempt has written."""
+        return self._output.captured()
+
+    # messages
+
+    def _next(self, timeout: float) -> Message | None:
+        return self._inbox.popleft() if self._inbox else self._parent.receive(timeout)
+
+    def _is_interrupted(self) -> bool:
+        """Return whether the manager wants this very run to stop; tell it that this was seen."""
+        while (message := self._parent.take()) is not None:
+            self._inbox.append(message)
+        for message in tuple(self._inbox):
+            if message.kind == messages.INTERRUPT:
+                self._inbox.remove(message)
+                self._interrupted |= message.fields["run"] == self._run
+        if self._interrupted:
+            self._parent.send(messages.LEAVING, {"run": self._run})
+        return self._interrupted
+
+    def _connect(self) -> None:
+        """Open the connection ahead of the first execution; if that fails, that one will wait."""
+        with contextlib.suppress(*self._database.connection_lost):
+            self._database.connection()
+
+
+def _registry(settings: WorkerSettings) -> Registry:
+    registry = Registry()
+    try:
+        registry.load(take_up(settings.workflows))
+    except DurableError as error:
+        raise InitError(str(error), fatal=True) from error
+    return registry
+
+
+def _be_first_to_go() -> None:
+    """Let the kernel kill a worker rather than a supervisor when memory runs out."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")

@@ -1,0 +1,157 @@
+"""Running operations on an event loop: one statement in flight, none for longer than a deadline.
+
+A queue manager must notice deaths while PostgreSQL is silent, so it never waits in SQL: a statement
+whose answer does not come in time costs its connection, not the loop.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import Any, ParamSpec, TypeVar
+
+import psycopg
+from psycopg.rows import dict_row
+
+from durable_otp.errors import DatabaseUnreachable
+from durable_otp.storage.connecting import (
+    CONNECTION_LOST,
+    ROLLED_BACK,
+    SESSION,
+    AsyncConnection,
+    connection_arguments,
+    describe_failure,
+    read_json,
+)
+from durable_otp.storage.operation import TRANSACTION, Operation, Row
+from durable_otp.storage.statements import Statement, statements
+
+Value = TypeVar("Value")
+Parameters = ParamSpec("Parameters")
+
+
+class AsyncDatabase:
+    """One connection of one event loop; operations queue for it and are run one after another.
+
+    Args:
+        dsn: A libpq connection string.
+        schema: The schema that every statement is written for.
+        role: Who speaks, shown as ``application_name``.
+        deadline: Seconds an operation may take; after that its connection is dropped.
+    """
+
+    def __init__(self, dsn: str, schema: str, *, role: str, deadline: float) -> None:
+        self._arguments = connection_arguments(dsn, role)
+        self._sql = statements(schema)
+        self._deadline = deadline
+        self._connection: AsyncConnection | None = None
+        self._turn = asyncio.Lock()
+        self.connections_opened = 0
+
+    async def run(
+        self,
+        operation: Callable[Parameters, Operation[Value]],
+        *args: Parameters.args,
+        **kwargs: Parameters.kwargs,
+    ) -> Value:
+        """Run an operation once, to its committed end or to an error.
+
+        Raises:
+            DatabaseUnreachable: The connection is lost, refused or silent; whether the operation
+                took effect is unknown. The next call opens another connection.
+        """
+        async with self._turn:
+            try:
+                async with asyncio.timeout(self._deadline):
+                    return await self._perform(operation, *args, **kwargs)
+            except (TimeoutError, *CONNECTION_LOST) as error:
+                await self._drop()
+                raise DatabaseUnreachable(
+                    f"PostgreSQL does not answer: {describe_failure(error)}."
+                ) from None
+            except asyncio.CancelledError:
+                await self._drop()  # the statement may still be running in it
+                raise
+
+    async def notifications(self, listen: Sequence[str]) -> AsyncGenerator[tuple[str, str], None]:
+        """Yield (channel, payload) of notifications until the connection is lost.
+
+        Yields ``("", "")`` first, once the LISTENs are in force: the caller looks at everything
+        then, because what happened before was not heard.
+
+        Raises:
+            DatabaseUnreachable: The connection is lost.
+        """
+        try:
+            connection = await self._connected()
+            for name in listen:
+                await connection.execute(self._sql[name])
+            yield "", ""
+            async for notice in connection.notifies():
+                yield notice.channel, notice.payload
+        except CONNECTION_LOST as error:
+            raise DatabaseUnreachable(describe_failure(error)) from None
+        finally:
+            await self._drop()
+
+    def fileno(self) -> int | None:
+        """Return the connection's descriptor; None while there is none."""
+        if self._connection is None or self._connection.closed:
+            return None
+        return self._connection.fileno()
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._drop()
+
+    async def _perform(
+        self,
+        operation: Callable[Parameters, Operation[Value]],
+        *args: Parameters.args,
+        **kwargs: Parameters.kwargs,
+    ) -> Value:
+        for attempt in range(10):
+            connection = await self._connected()
+            try:
+                async with _transaction_of(connection, operation):
+                    return await self._drive(connection, operation(*args, **kwargs))
+            except ROLLED_BACK:
+                await asyncio.sleep(random.uniform(0, 0.01 * attempt))  # noqa: S311 - jitter
+        raise DatabaseUnreachable("PostgreSQL rolled the same transaction back ten times.")
+
+    async def _drive(self, connection: AsyncConnection, steps: Operation[Value]) -> Value:
+        try:
+            statement = next(steps)
+            while True:
+                statement = steps.send(await self._execute(connection, statement))
+        except StopIteration as end:
+            answer: Value = end.value
+            return answer
+
+    async def _execute(self, connection: AsyncConnection, statement: Statement) -> Sequence[Row]:
+        cursor = await connection.execute(self._sql[statement.name], statement.parameters)
+        return await cursor.fetchall() if cursor.description else []
+
+    async def _connected(self) -> AsyncConnection:
+        if self._connection is None or self._connection.closed:
+            connection = await psycopg.AsyncConnection.connect(
+                **self._arguments, autocommit=True, row_factory=dict_row
+            )
+            read_json(connection)
+            self._connection = connection
+            await connection.execute(SESSION)
+            self.connections_opened += 1
+        return self._connection
+
+    async def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None and not connection.closed:
+            connection.pgconn.finish()  # at once: AsyncConnection.close may wait for a statement
+
+
+def _transaction_of(
+    connection: AsyncConnection, operation: Callable[..., Any]
+) -> AbstractAsyncContextManager[Any]:
+    if getattr(operation, TRANSACTION, False):
+        return connection.transaction()
+    return nullcontext()

@@ -1,0 +1,67 @@
+"""How every connection of this package is opened, and which of its failures mean "try again"."""
+
+from typing import Any
+
+import psycopg
+from psycopg import conninfo, errors
+from psycopg.types.json import set_json_loads
+
+from durable_otp.errors import ConfigError
+from durable_otp.workflow.json_form import decode
+
+AsyncConnection = psycopg.AsyncConnection[dict[str, Any]]
+
+CONNECT_TIMEOUT_SECONDS = 10
+
+# Ask the server to notice dead clients soon, so that their row locks are not kept (reliability
+# notes 46-48), and never let a stopped process hold a transaction open.
+SETTINGS = {
+    "TimeZone": "UTC",
+    "idle_in_transaction_session_timeout": "30s",
+    "client_connection_check_interval": "2s",
+    "statement_timeout": "0",
+}
+SESSION = "SELECT " + ", ".join(
+    f"pg_catalog.set_config('{name}', '{value}', false)" for name, value in SETTINGS.items()
+)
+
+# The answer of these is unknown or "not now": reconnect and repeat the same operation.
+CONNECTION_LOST = (psycopg.OperationalError, psycopg.InterfaceError, errors.ReadOnlySqlTransaction)
+# These rolled back for the sake of others: repeat at once, with the same token.
+ROLLED_BACK = (errors.DeadlockDetected, errors.SerializationFailure)
+
+
+def connection_arguments(dsn: str, role: str) -> dict[str, Any]:
+    """Return the keyword arguments of ``connect`` for a role such as ``"worker default/1"``.
+
+    Raises:
+        ConfigError: The DSN is malformed. libpq's own message is not shown: it can contain the
+            password.
+    """
+    try:
+        parsed = conninfo.conninfo_to_dict(dsn)
+    except psycopg.Error:
+        raise ConfigError(
+            "dsn is not a PostgreSQL connection string; write it as "
+            '"postgresql://user@host:5432/database" or "host=... dbname=...".'
+        ) from None
+    defaults = {
+        "application_name": f"durable:{role}"[:63],
+        "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 20_000,
+    }
+    return {**defaults, **{key: value for key, value in parsed.items() if value is not None}}
+
+
+def read_json(connection: psycopg.Connection[Any] | AsyncConnection) -> None:
+    """Let jsonb columns of a connection be read as deep as they may be written."""
+    set_json_loads(decode, connection)
+
+
+def describe_failure(error: BaseException) -> str:
+    """Return a connection error in one line, without what libpq may have echoed of the DSN."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__

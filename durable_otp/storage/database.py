@@ -1,0 +1,191 @@
+"""Running operations on one blocking connection, and getting it back when it is lost."""
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, ParamSpec, TypeVar
+
+import psycopg
+from psycopg.rows import dict_row
+
+from durable_otp.errors import DatabaseUnreachable
+from durable_otp.storage.connecting import (
+    CONNECTION_LOST,
+    ROLLED_BACK,
+    SESSION,
+    connection_arguments,
+    describe_failure,
+    read_json,
+)
+from durable_otp.storage.operation import TRANSACTION, Operation, Row
+from durable_otp.storage.statements import Statement, statements
+
+Value = TypeVar("Value")
+Parameters = ParamSpec("Parameters")
+Connection = psycopg.Connection[Row]
+Pause = Callable[[float], bool]
+
+REPEATS_AFTER_ROLLBACK = 10
+
+
+def give_up(_seconds: float) -> bool:
+    """Do not wait for the database: the first lost connection that cannot be replaced is final."""
+    return False
+
+
+def backoff_delays(first: float = 0.05, longest: float = 5.0) -> Iterator[float]:
+    """Yield growing delays with full jitter, so that a thousand clients do not return at once."""
+    ceiling = first
+    while True:
+        yield random.uniform(first / 2, ceiling)  # noqa: S311 - jitter, not a secret
+        ceiling = min(longest, ceiling * 2)
+
+
+class Database:
+    """One connection of one process, opened when first needed and reopened when lost.
+
+    Args:
+        dsn: A libpq connection string.
+        schema: The schema that every statement is written for.
+        role: Who speaks, shown as ``application_name``.
+        pause: Called with the seconds to wait before another try; returns False to give up. The
+            caller decides how it waits, so that a signal or a lost parent can end the wait.
+    """
+
+    connection_lost = CONNECTION_LOST
+
+    def __init__(self, dsn: str, schema: str, *, role: str, pause: Pause = give_up) -> None:
+        self._arguments = connection_arguments(dsn, role)
+        self._sql = statements(schema)
+        self._pause = pause
+        self._connection: Connection | None = None
+        self._listens = False
+        self.connections_opened = 0
+
+    def run(
+        self,
+        operation: Callable[Parameters, Operation[Value]],
+        *args: Parameters.args,
+        **kwargs: Parameters.kwargs,
+    ) -> Value:
+        """Run an operation to its committed end; repeat it whole when the connection is lost.
+
+        Operations are written so that a repetition changes nothing: their rows carry ids made by
+        the caller, their updates a lock token. Blocks until done or until ``pause`` says no.
+
+        Raises:
+            DatabaseUnreachable: The connection was lost and ``pause`` gave up.
+        """
+        delays = backoff_delays()
+        rollbacks = 0
+        reconnected = False
+        while True:
+            try:
+                return perform(self.connection(), self._sql, operation, *args, **kwargs)
+            except ROLLED_BACK:
+                rollbacks += 1
+                if rollbacks >= REPEATS_AFTER_ROLLBACK:
+                    raise
+            except CONNECTION_LOST as error:
+                was_open = self._connection is not None
+                self.close()
+                if was_open and not reconnected:
+                    reconnected = True  # one silent try: an idle connection is often simply gone
+                elif not self._pause(next(delays)):
+                    raise DatabaseUnreachable(
+                        f"PostgreSQL cannot be reached: {describe_failure(error)}."
+                    ) from None
+
+    def connection(self) -> Connection:
+        """Return the open connection, opening it if there is none."""
+        if self._connection is None or self._connection.closed:
+            self._connection = open_connection(self._arguments)
+            self._listens = False
+            self.connections_opened += 1
+        return self._connection
+
+    def listen(self, name: str) -> None:
+        """Execute a LISTEN statement on this connection, unless it listens already.
+
+        Raises:
+            DatabaseUnreachable: The connection is lost.
+        """
+        try:
+            connection = self.connection()
+            if not self._listens:
+                connection.execute(self._sql[name])
+                self._listens = True
+        except CONNECTION_LOST as error:
+            self.close()
+            raise DatabaseUnreachable(describe_failure(error)) from None
+
+    def heard(self) -> bool:
+        """Return whether something was notified; does not wait.
+
+        Raises:
+            DatabaseUnreachable: The connection is lost.
+        """
+        if not self._listens or self._connection is None:
+            return False
+        try:
+            return any(True for _ in self._connection.notifies(timeout=0))
+        except CONNECTION_LOST as error:
+            self.close()
+            raise DatabaseUnreachable(describe_failure(error)) from None
+
+    def fileno(self) -> int | None:
+        """Return the connection's descriptor, for a selector; None while there is none."""
+        if self._connection is None or self._connection.closed:
+            return None
+        return self._connection.fileno()
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a connection is open as far as this side knows."""
+        return self._connection is not None and not self._connection.closed
+
+    def close(self) -> None:
+        """Close the connection; the next operation opens another."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+def open_connection(arguments: dict[str, Any]) -> Connection:
+    """Open a connection that commits each statement by itself and returns rows as dicts."""
+    connection = psycopg.connect(**arguments, autocommit=True, row_factory=dict_row)
+    configure(connection)
+    return connection
+
+
+def configure(connection: Connection) -> None:
+    """Give a new connection this package's session settings."""
+    read_json(connection)
+    connection.execute(SESSION)
+
+
+def perform(
+    connection: Connection,
+    sql: dict[str, str],
+    operation: Callable[Parameters, Operation[Value]],
+    *args: Parameters.args,
+    **kwargs: Parameters.kwargs,
+) -> Value:
+    """Run an operation once on a connection; in one transaction if it is marked so."""
+    within: AbstractContextManager[Any] = (
+        connection.transaction() if getattr(operation, TRANSACTION, False) else nullcontext()
+    )
+    with within:
+        steps = operation(*args, **kwargs)
+        try:
+            statement = next(steps)
+            while True:
+                statement = steps.send(_execute(connection, sql, statement))
+        except StopIteration as end:
+            answer: Value = end.value
+            return answer
+
+
+def _execute(connection: Connection, sql: dict[str, str], statement: Statement) -> Sequence[Row]:
+    cursor = connection.execute(sql[statement.name], statement.parameters)
+    return cursor.fetchall() if cursor.description else []

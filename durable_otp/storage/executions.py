@@ -1,0 +1,118 @@
+"""How executions begin and how they are called off."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from durable_otp.errors import AlreadyFinished
+from durable_otp.storage.identity import is_id, new_id
+from durable_otp.storage.operation import Operation, transaction
+from durable_otp.storage.reports import not_found, status_of
+from durable_otp.storage.statements import Statement
+from durable_otp.workflow.json_form import encode
+from durable_otp.workflow.state import State
+
+BATCH_SIZE = 1000
+CANCELLED_MESSAGE = "The execution was cancelled."
+
+
+@dataclass(frozen=True)
+class NewExecution:
+    """One execution to be; its id is made here, so that starting it can be repeated.
+
+    Attributes:
+        input: JSON text; None for no input.
+        idempotency_key: Unique per workflow name, if given.
+    """
+
+    input: str | None
+    idempotency_key: str | None = None
+    id: str = field(default_factory=new_id)
+
+
+@dataclass(frozen=True)
+class Start:
+    """What executions that are started together have in common.
+
+    Attributes:
+        scheduled_at: When they become due; None for at once.
+        timeout: Seconds from now that each may take altogether; None for no limit.
+    """
+
+    workflow: str
+    version: str
+    queue: str
+    priority: int
+    scheduled_at: datetime | None = None
+    timeout: float | None = None
+
+
+def start(how: Start, executions: Sequence[NewExecution]) -> Operation[list[str]]:
+    """Start executions, a thousand in a statement; return their ids in the order given.
+
+    A key that is taken gives the id of the execution that has it, whatever its status or input.
+    """
+    ids: dict[str, str] = {}
+    for first in range(0, len(executions), BATCH_SIZE):
+        missing = executions[first : first + BATCH_SIZE]
+        while missing:
+            rows = yield _start_statement(how, missing)
+            ids |= {row["given_id"]: row["id"] for row in rows if row["id"] is not None}
+            missing = [each for each in missing if each.id not in ids]
+    return [ids[each.id] for each in executions]
+
+
+@transaction
+def cancel(execution_id: str, reason: str | None) -> Operation[None]:
+    """Cancel an execution and all its descendants that have not ended.
+
+    Locks ancestors before descendants, level by level: a child that is being made either is there
+    when its level is read, or finds its parent's claim gone.
+
+    Raises:
+        AlreadyFinished: It has ended, or is undoing what it did.
+        ExecutionNotFound: There is none with this id.
+    """
+    rows = (yield Statement("lock_execution", {"id": execution_id})) if is_id(execution_id) else ()
+    if not rows:
+        raise not_found(execution_id)
+    status = State(rows[0]["status"])
+    if status not in (State.PENDING, State.RUNNING, State.WAITING):
+        raise AlreadyFinished(
+            f"Execution {execution_id} is {status} and cannot be cancelled any more."
+        )
+    family = level = [execution_id]
+    while level:
+        children = yield Statement("lock_children", {"parents": level})
+        level = [child["id"] for child in children]
+        family = [*family, *level]
+    error = {"type": "cancelled", "message": reason or CANCELLED_MESSAGE}
+    yield Statement("cancel_executions", {"ids": family, "error": encode(error).decode()})
+
+
+def watch(execution_id: str) -> Operation[State]:
+    """Have the end of an execution notified; return its status, seen after that.
+
+    Raises:
+        ExecutionNotFound: There is none with this id.
+    """
+    if is_id(execution_id):
+        yield Statement("watch", {"id": execution_id})
+    return (yield from status_of(execution_id))
+
+
+def _start_statement(how: Start, executions: Sequence[NewExecution]) -> Statement:
+    return Statement(
+        "start_executions",
+        {
+            "ids": [each.id for each in executions],
+            "inputs": [each.input for each in executions],
+            "keys": [each.idempotency_key for each in executions],
+            "workflow": how.workflow,
+            "version": how.version,
+            "queue": how.queue,
+            "priority": how.priority,
+            "scheduled_at": how.scheduled_at,
+            "timeout": how.timeout,
+        },
+    )

@@ -1,0 +1,116 @@
+"""Settling an attempt whose worker died or was stopped; see sql/settlement.sql for the order.
+
+The manager runs these: first `condemn`, committed, then one of the others under the new token.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from durable_otp.storage.identity import new_id
+from durable_otp.storage.journal import json_text
+from durable_otp.storage.operation import Operation
+from durable_otp.storage.statements import Statement
+from durable_otp.workflow.execution import Settled
+
+
+@dataclass(frozen=True)
+class LostAttempt:
+    """The attempt that did not end by itself, as its worker had reported it."""
+
+    path: str
+    name: str
+    visit: int
+    number: int
+    duration: float
+    error: Mapping[str, Any]
+    logs: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class HeldClaim:
+    """A claim as its manager refreshes it, with the step that has begun."""
+
+    id: str
+    lock_token: str
+    begun: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of the execution: its status now, and when it is due if it is pending."""
+
+    status: str
+    crashes: int
+    due_in: float | None
+
+
+def condemn(execution_id: str, lock_token: str) -> Operation[str | None]:
+    """Change the lock token, so that nothing the old holder still sends counts.
+
+    Returns the new token, or None when the old one was not in force any more.
+    """
+    rows = yield Statement("condemn", {"id": execution_id, "lock_token": lock_token})
+    return str(rows[0]["lock_token"]) if rows else None
+
+
+def settle_crash(
+    execution_id: str, lock_token: str, attempt: LostAttempt, max_crashes: int, backoff: float
+) -> Operation[Verdict | None]:
+    """Count a death against the execution and decide whether it runs again; None: claim lost."""
+    parameters = _parameters(execution_id, lock_token, attempt)
+    rows = yield Statement(
+        "settle_crash", {**parameters, "max_crashes": max_crashes, "backoff": backoff}
+    )
+    return _verdict(rows)
+
+
+def settle_timeout(
+    execution_id: str, lock_token: str, attempt: LostAttempt, delay: float | None
+) -> Operation[Verdict | None]:
+    """Record a failed attempt and retry after ``delay``, or fail if that is None."""
+    parameters = _parameters(execution_id, lock_token, attempt)
+    rows = yield Statement("settle_timeout", {**parameters, "delay": delay})
+    return _verdict(rows)
+
+
+def release(claims: Sequence[tuple[str, str]]) -> Operation[int]:
+    """Give claims (id, lock token) back to the queue uncounted; return how many were held."""
+    ids = [execution_id for execution_id, _ in claims]
+    tokens = [token for _, token in claims]
+    rows = yield Statement("release", {"ids": ids, "lock_tokens": tokens})
+    return len(rows)
+
+
+def refresh(claims: Sequence[HeldClaim]) -> Operation[dict[str, Settled]]:
+    """Keep claims from going stale, and tell their steps; return how each token fared."""
+    rows = yield Statement(
+        "heartbeat_many",
+        {
+            "ids": [claim.id for claim in claims],
+            "lock_tokens": [claim.lock_token for claim in claims],
+            "begun": [claim.begun and json_text(claim.begun) for claim in claims],
+        },
+    )
+    return {row["lock_token"]: Settled(row["settled"]) for row in rows}
+
+
+def _parameters(execution_id: str, lock_token: str, attempt: LostAttempt) -> dict[str, Any]:
+    return {
+        "id": execution_id,
+        "lock_token": lock_token,
+        "step_id": new_id(),
+        "path": attempt.path,
+        "name": attempt.name,
+        "visit": attempt.visit,
+        "attempt": attempt.number,
+        "duration": attempt.duration,
+        "error": json_text(attempt.error),
+        "logs": json_text(list(attempt.logs)),
+    }
+
+
+def _verdict(rows: Sequence[Mapping[str, Any]]) -> Verdict | None:
+    if not rows:
+        return None
+    return Verdict(rows[0]["status"], rows[0]["crashes"], rows[0]["due_in"])

@@ -1,0 +1,69 @@
+-- The processes that share the work: nodes (one row a root), queue managers (one row an
+-- incarnation), what operators set for queues, and what they command.
+
+-- name: register_manager
+INSERT INTO durable.queue_managers (id, node_id, queue, beat, started_at, seen_at)
+VALUES (%(id)s, %(node_id)s, %(queue)s, 0, durable.now(), durable.now())
+ON CONFLICT (id) DO NOTHING;
+
+-- name: beat_manager
+-- A manager that was given up for dead while it could not speak comes back with this.
+INSERT INTO durable.queue_managers (id, node_id, queue, beat, started_at, seen_at)
+VALUES (%(id)s, %(node_id)s, %(queue)s, %(beat)s, durable.now(), durable.now())
+ON CONFLICT (id) DO UPDATE SET beat = excluded.beat, seen_at = excluded.seen_at;
+
+-- name: forget_managers
+DELETE FROM durable.queue_managers WHERE id = ANY(%(ids)s::text[]);
+
+-- name: manager_beats
+SELECT id, beat FROM durable.queue_managers;
+
+-- name: predecessors
+-- The earlier incarnations of one manager's place: their root restarted them, so they are dead.
+SELECT id FROM durable.queue_managers
+WHERE node_id = %(node_id)s AND queue = %(queue)s AND id <> %(id)s;
+
+-- name: publish_node
+INSERT INTO durable.nodes (id, name, hostname, pid, beat, tree, workflows, started_at, seen_at)
+VALUES (%(id)s, %(name)s, %(hostname)s, %(pid)s, %(beat)s, %(tree)s::jsonb, %(workflows)s::jsonb,
+        durable.now(), durable.now())
+ON CONFLICT (id) DO UPDATE
+SET beat = excluded.beat, tree = excluded.tree, workflows = excluded.workflows,
+    seen_at = excluded.seen_at;
+
+-- name: node_beats
+SELECT id, beat FROM durable.nodes;
+
+-- name: forget_nodes
+WITH gone AS (
+    DELETE FROM durable.nodes WHERE id = ANY(%(ids)s::text[]) RETURNING id
+)
+DELETE FROM durable.queues WHERE node_id IN (SELECT id FROM gone);
+
+-- name: live_nodes
+-- The trees of the nodes heard of lately; a reader has no history to judge beats by, and a wrong
+-- guess here costs a line on a screen.
+SELECT id, name, hostname, pid, tree, workflows, started_at, seen_at
+FROM durable.nodes
+WHERE seen_at > durable.now() - make_interval(secs => %(silent_for)s)
+ORDER BY hostname, started_at;
+
+-- name: set_queue
+INSERT INTO durable.queues (queue, node_id, paused, concurrency, updated_at)
+VALUES (%(queue)s, %(node_id)s, coalesce(%(paused)s, false), %(concurrency)s, durable.now())
+ON CONFLICT (queue, node_id) DO UPDATE
+SET paused = coalesce(%(paused)s, queues.paused),
+    concurrency = coalesce(%(concurrency)s, queues.concurrency),
+    updated_at = durable.now()
+RETURNING pg_notify('durable:command', '');
+
+-- name: queue_settings
+-- What holds for a queue on a node: paused if either says so, the node's own number before all's.
+SELECT coalesce(bool_or(paused), false) AS paused,
+       coalesce(max(concurrency) FILTER (WHERE node_id <> ''),
+                max(concurrency) FILTER (WHERE node_id = '')) AS concurrency
+FROM durable.queues
+WHERE queue = %(queue)s AND node_id IN ('', %(node_id)s);
+
+-- name: all_queue_settings
+SELECT queue, node_id, paused, concurrency FROM durable.queues ORDER BY queue, node_id;

@@ -1,0 +1,324 @@
+-- The claims on workflow_executions: who works on what, and how a claim ends without a result.
+-- Every statement over several rows locks them in id order or skips what is locked.
+
+-- name: fetch_jobs
+-- move: claim
+-- The distinct priorities are found by stepping along the index, and each is scanned only up to
+-- now: rows that are not due yet cost nothing however many there are.
+WITH RECURSIVE priorities AS (
+    (SELECT e.priority
+     FROM durable.workflow_executions e
+     WHERE e.queue = %(queue)s AND e.status IN ('pending', 'compensating') AND e.lock_token IS NULL
+     ORDER BY e.priority DESC LIMIT 1)
+    UNION ALL
+    SELECT (SELECT e.priority
+            FROM durable.workflow_executions e
+            WHERE e.queue = %(queue)s AND e.status IN ('pending', 'compensating')
+              AND e.lock_token IS NULL AND e.priority < p.priority
+            ORDER BY e.priority DESC LIMIT 1)
+    FROM priorities p
+    WHERE p.priority IS NOT NULL
+), due AS MATERIALIZED (
+    SELECT claimable.id
+    FROM priorities p
+    CROSS JOIN LATERAL (
+        SELECT e.id
+        FROM durable.workflow_executions e
+        WHERE e.queue = %(queue)s AND e.priority = p.priority
+          AND e.status IN ('pending', 'compensating') AND e.lock_token IS NULL
+          AND e.scheduled_at <= durable.now()
+          AND (%(workflows)s::text[] IS NULL OR EXISTS (
+              SELECT FROM unnest(%(workflows)s::text[], %(versions)s::text[]) AS known (workflow, version)
+              WHERE known.workflow = e.workflow AND known.version = e.version))
+        ORDER BY e.scheduled_at, e.id
+        LIMIT %(limit)s
+        FOR UPDATE SKIP LOCKED
+    ) AS claimable
+    WHERE p.priority IS NOT NULL
+    LIMIT %(limit)s
+), claimed AS (
+    UPDATE durable.workflow_executions e
+    SET status = CASE e.status WHEN 'pending' THEN 'running' ELSE e.status END,
+        locked_by = %(node_id)s, locked_at = durable.now(), lock_token = gen_random_uuid(),
+        started_at = coalesce(e.started_at, durable.now()), begun = NULL, updated_at = durable.now()
+    FROM due
+    WHERE e.id = due.id
+    RETURNING e.*
+)
+SELECT c.id::text, c.workflow, c.version, c.status, c.queue, c.priority, c.input::text AS input,
+       c.scheduled_at, c.current_step, c.lock_token::text, c.crashes,
+       c.interruptions > 0 AND NOT EXISTS (
+           SELECT FROM durable.step_executions s
+           WHERE s.execution_id = c.id AND s.status = 'completed'
+             AND s.position > c.interruption_position) AS alone,
+       EXISTS (SELECT FROM durable.step_executions s WHERE s.execution_id = c.id) AS begun_before
+FROM claimed c
+ORDER BY c.priority DESC, c.scheduled_at, c.id;
+
+-- name: ack
+-- move: complete
+-- fenced
+UPDATE durable.workflow_executions
+SET status = 'completed', completed_at = durable.now(), updated_at = durable.now(),
+    current_step = NULL, lock_token = NULL, locked_by = NULL, locked_at = NULL, begun = NULL
+WHERE id = %(id)s::uuid AND lock_token = %(lock_token)s::uuid AND status = 'running'
+RETURNING CASE WHEN watched THEN pg_notify('durable:done', id::text) END;
+
+-- name: nack
+-- move: fail
+-- fenced
+UPDATE durable.workflow_executions
+SET status = 'failed', error = %(error)s::jsonb, completed_at = durable.now(),
+    updated_at = durable.now(), lock_token = NULL, locked_by = NULL, locked_at = NULL, begun = NULL
+WHERE id = %(id)s::uuid AND lock_token = %(lock_token)s::uuid AND status = 'running'
+RETURNING CASE WHEN watched THEN pg_notify('durable:done', id::text) END;
+
+-- name: reschedule
+-- move: retry_later
+-- fenced
+UPDATE durable.workflow_executions
+SET status = 'pending', scheduled_at = %(run_at)s, updated_at = durable.now(),
+    lock_token = NULL, locked_by = NULL, locked_at = NULL, begun = NULL
+WHERE id = %(id)s::uuid AND lock_token = %(lock_token)s::uuid AND status = 'running'
+RETURNING CASE WHEN scheduled_at <= durable.now() THEN pg_notify('durable:queue', queue) END;
+
+-- name: release
+-- move: release
+-- fenced
+-- Given back unharmed: a graceful stop counts nothing. A compensating row keeps its status.
+WITH held AS MATERIALIZED (
+    SELECT e.id
+    FROM durable.workflow_executions e
+    JOIN unnest(%(ids)s::uuid[], %(lock_tokens)s::uuid[]) AS claim (id, lock_token)
+        ON claim.id = e.id AND claim.lock_token = e.lock_token
+    WHERE e.status IN ('running', 'compensating')
+    ORDER BY e.id
+    FOR UPDATE OF e
+), released AS (
+    UPDATE durable.workflow_executions e
+    SET status = CASE e.status WHEN 'running' THEN 'pending' ELSE e.status END,
+        scheduled_at = durable.now(), updated_at = durable.now(),
+        lock_token = NULL, locked_by = NULL, locked_at = NULL, begun = NULL
+    FROM held
+    WHERE e.id = held.id
+    RETURNING e.id, e.queue
+), told AS (
+    SELECT pg_notify('durable:queue', queue) FROM (SELECT DISTINCT queue FROM released) q
+)
+SELECT r.id::text, (SELECT count(*) FROM told) AS told FROM released r;
+
+-- name: status_of
+SELECT status, lock_token::text FROM durable.workflow_executions WHERE id = %(id)s::uuid;
+
+-- name: heartbeat_many
+-- fenced
+-- SKIP LOCKED: a row whose checkpoint is being written is alive enough, and must not hold up the
+-- others. NO KEY UPDATE: does not wait for the journal's foreign keys. A locked row answers 'ok'.
+-- A manager adds the step that its worker has begun, and for how many seconds it has run.
+WITH beating AS (
+    SELECT held.id, held.lock_token, held.begun
+    FROM unnest(%(ids)s::uuid[], %(lock_tokens)s::uuid[], %(begun)s::text[]) AS held (id, lock_token, begun)
+), alive AS MATERIALIZED (
+    SELECT e.id, beating.begun
+    FROM durable.workflow_executions e
+    JOIN beating ON beating.id = e.id AND beating.lock_token = e.lock_token
+    WHERE e.status IN ('running', 'compensating')
+    FOR NO KEY UPDATE OF e SKIP LOCKED
+), refreshed AS (
+    UPDATE durable.workflow_executions e
+    SET locked_at = durable.now(),
+        begun = coalesce(
+            alive.begun::jsonb - 'seconds' || jsonb_build_object('started_at', durable.now()
+                - make_interval(secs => coalesce((alive.begun::jsonb ->> 'seconds')::float8, 0))),
+            e.begun)
+    FROM alive
+    WHERE e.id = alive.id
+)
+SELECT beating.id::text, beating.lock_token::text,
+       CASE
+           WHEN e.lock_token = beating.lock_token AND e.status IN ('running', 'compensating') THEN 'ok'
+           WHEN e.status IN ('running', 'compensating') AND e.lock_token IS NOT NULL THEN 'fenced'
+           ELSE 'not_found'
+       END AS settled
+FROM beating LEFT JOIN durable.workflow_executions e ON e.id = beating.id;
+
+-- name: recover_stale_locks
+-- move: interrupt, fail
+-- A claim whose holder has not refreshed it for the timeout goes back and is counted. `live` names
+-- the managers whose own beat is moving: their claims are theirs, however old they look.
+WITH stale AS MATERIALIZED (
+    SELECT e.id, coalesce((SELECT max(s.position) FROM durable.step_executions s
+                           WHERE s.execution_id = e.id AND s.status = 'completed'), 0) AS position
+    FROM durable.workflow_executions e
+    WHERE e.lock_token IS NOT NULL
+      AND e.locked_at < durable.now() - make_interval(secs => %(timeout)s)
+      AND NOT e.locked_by = ANY(%(live)s::text[])
+    ORDER BY e.id
+    LIMIT %(batch_size)s
+    FOR UPDATE OF e SKIP LOCKED
+), recovered AS (
+    UPDATE durable.workflow_executions e
+    SET status = CASE
+            WHEN e.status = 'compensating' THEN e.status
+            WHEN e.interruptions + 1 >= %(max_interruptions)s THEN 'failed'
+            ELSE 'pending' END,
+        error = CASE
+            WHEN e.status = 'running' AND e.interruptions + 1 >= %(max_interruptions)s
+            THEN jsonb_build_object('type', 'interrupted_too_often', 'message', format(
+                'The claim was lost %%s times with its manager or node.', e.interruptions + 1))
+            ELSE e.error END,
+        completed_at = CASE
+            WHEN e.status = 'running' AND e.interruptions + 1 >= %(max_interruptions)s
+            THEN durable.now() END,
+        scheduled_at = durable.now(), updated_at = durable.now(),
+        interruptions = e.interruptions + 1, interruption_position = stale.position,
+        lock_token = NULL, locked_by = NULL, locked_at = NULL, begun = NULL
+    FROM stale
+    WHERE e.id = stale.id
+    RETURNING e.id, e.queue, e.status, e.watched
+), told AS (
+    SELECT pg_notify('durable:queue', queue)
+    FROM (SELECT DISTINCT queue FROM recovered WHERE status <> 'failed') q
+    UNION ALL
+    SELECT pg_notify('durable:done', id::text) FROM recovered WHERE status = 'failed' AND watched
+)
+SELECT r.id::text, r.status, (SELECT count(*) FROM told) AS told FROM recovered r;
+
+-- name: recover_claims
+-- move: interrupt, fail
+-- The same for every claim of holders that are known to be dead, at once and whatever its age.
+WITH lost AS MATERIALIZED (
+    SELECT e.id, coalesce((SELECT max(s.position) FROM durable.step_executions s
+                           WHERE s.execution_id = e.id AND s.status = 'completed'), 0) AS position
+    FROM durable.workflow_executions e
+    WHERE e.lock_token IS NOT NULL AND e.locked_by = ANY(%(holders)s::text[])
+      AND NOT e.lock_token = ANY(%(kept)s::uuid[])
+    ORDER BY e.id
+    LIMIT %(batch_size)s
+    FOR UPDATE OF e
+), recovered AS (
+    UPDATE durable.workflow_executions e
+    SET status = CASE
+            WHEN e.status = 'compensating' THEN e.status
+            WHEN e.interruptions + %(counted)s >= %(max_interruptions)s THEN 'failed'
+            ELSE 'pending' END,
+        error = CASE
+            WHEN e.status = 'running' AND e.interruptions + %(counted)s >= %(max_interruptions)s
+            THEN jsonb_build_object('type', 'interrupted_too_often', 'message', format(
+                'The claim was lost %%s times with its manager or node.',
+                e.interruptions + %(counted)s))
+            ELSE e.error END,
+        completed_at = CASE
+            WHEN e.status = 'running' AND e.interruptions + %(counted)s >= %(max_interruptions)s
+            THEN durable.now() END,
+        scheduled_at = durable.now(), updated_at = durable.now(),
+        interruptions = e.interruptions + %(counted)s,
+        interruption_position = CASE %(counted)s WHEN 0 THEN e.interruption_position
+                                                 ELSE lost.position END,
+        lock_token = NULL, locked_by = NULL, locked_at = NULL, begun = NULL
+    FROM lost
+    WHERE e.id = lost.id
+    RETURNING e.id, e.queue, e.status, e.watched
+), told AS (
+    SELECT pg_notify('durable:queue', queue)
+    FROM (SELECT DISTINCT queue FROM recovered WHERE status <> 'failed') q
+    UNION ALL
+    SELECT pg_notify('durable:done', id::text) FROM recovered WHERE status = 'failed' AND watched
+)
+SELECT r.id::text, r.status, (SELECT count(*) FROM told) AS told FROM recovered r;
+
+-- name: recover_zombie_workflows
+-- move: fail
+-- A row that waits for nothing can never wake: neither a due time nor an open wait.
+WITH zombies AS MATERIALIZED (
+    SELECT e.id
+    FROM durable.workflow_executions e
+    WHERE e.status = 'waiting' AND e.scheduled_at IS NULL
+      AND e.updated_at < durable.now() - make_interval(secs => %(timeout)s)
+      AND NOT EXISTS (SELECT FROM durable.waits w WHERE w.execution_id = e.id AND w.status = 'open')
+    ORDER BY e.id
+    LIMIT %(batch_size)s
+    FOR UPDATE OF e SKIP LOCKED
+), failed AS (
+    UPDATE durable.workflow_executions e
+    SET status = 'failed', completed_at = durable.now(), updated_at = durable.now(),
+        error = jsonb_build_object('type', 'zombie_detected', 'message',
+            'The execution was waiting with nothing that could wake it.')
+    FROM zombies
+    WHERE e.id = zombies.id
+    RETURNING e.id, e.watched
+), told AS (
+    SELECT pg_notify('durable:done', id::text) FROM failed WHERE watched
+)
+SELECT f.id::text, (SELECT count(*) FROM told) AS told FROM failed f;
+
+-- name: wake_sleeping_workflows
+-- move: wake
+WITH due AS MATERIALIZED (
+    SELECT e.id
+    FROM durable.workflow_executions e
+    WHERE e.status = 'waiting' AND e.scheduled_at <= durable.now()
+    ORDER BY e.scheduled_at
+    LIMIT %(batch_size)s
+    FOR UPDATE SKIP LOCKED
+), woken AS (
+    UPDATE durable.workflow_executions e
+    SET status = 'pending', updated_at = durable.now()
+    FROM due
+    WHERE e.id = due.id
+    RETURNING e.id, e.queue
+), told AS (
+    SELECT pg_notify('durable:queue', queue) FROM (SELECT DISTINCT queue FROM woken) q
+)
+SELECT w.id::text, (SELECT count(*) FROM told) AS told FROM woken w;
+
+-- name: next_wake
+-- How long the waker may sleep: seconds to the earliest due time, null when nobody sleeps.
+SELECT extract(epoch FROM min(scheduled_at) - durable.now())::double precision AS seconds
+FROM durable.workflow_executions
+WHERE status = 'waiting' AND scheduled_at IS NOT NULL;
+
+-- name: next_due
+-- How long a manager with free slots may sleep: seconds to the earliest due time of its queue. One
+-- look per priority, as in fetch_jobs.
+WITH RECURSIVE priorities AS (
+    (SELECT e.priority
+     FROM durable.workflow_executions e
+     WHERE e.queue = %(queue)s AND e.status IN ('pending', 'compensating') AND e.lock_token IS NULL
+     ORDER BY e.priority DESC LIMIT 1)
+    UNION ALL
+    SELECT (SELECT e.priority
+            FROM durable.workflow_executions e
+            WHERE e.queue = %(queue)s AND e.status IN ('pending', 'compensating')
+              AND e.lock_token IS NULL AND e.priority < p.priority
+            ORDER BY e.priority DESC LIMIT 1)
+    FROM priorities p
+    WHERE p.priority IS NOT NULL
+)
+SELECT extract(epoch FROM min(earliest.scheduled_at) - durable.now())::double precision AS seconds
+FROM priorities p
+CROSS JOIN LATERAL (
+    SELECT e.scheduled_at
+    FROM durable.workflow_executions e
+    WHERE e.queue = %(queue)s AND e.priority = p.priority
+      AND e.status IN ('pending', 'compensating') AND e.lock_token IS NULL
+      AND e.scheduled_at > durable.now()
+    ORDER BY e.scheduled_at
+    LIMIT 1
+) AS earliest;
+
+-- name: queue_stats
+SELECT queue,
+       count(*) FILTER (WHERE status = 'pending') AS pending,
+       count(*) FILTER (WHERE status = 'pending' AND scheduled_at > durable.now()) AS scheduled,
+       count(*) FILTER (WHERE status = 'running') AS running,
+       count(*) FILTER (WHERE status = 'waiting') AS waiting,
+       count(*) FILTER (WHERE status = 'completed') AS completed,
+       count(*) FILTER (WHERE status = 'failed') AS failed,
+       count(*) FILTER (WHERE status = 'cancelled') AS cancelled,
+       count(*) FILTER (WHERE status = 'compensating') AS compensating,
+       count(*) FILTER (WHERE status = 'compensated') AS compensated,
+       count(*) FILTER (WHERE status = 'compensation_failed') AS compensation_failed
+FROM durable.workflow_executions
+WHERE (%(queue)s::text IS NULL OR queue = %(queue)s)
+GROUP BY queue ORDER BY queue;

@@ -1,0 +1,113 @@
+-- What a manager writes about a worker that died, hung or was told to stop. A dead client's last
+-- statement may still run on the server, so the lock token is changed and committed first; only
+-- then is the journal read, in a later statement.
+
+-- name: condemn
+-- fenced
+UPDATE durable.workflow_executions
+SET lock_token = gen_random_uuid(), locked_at = durable.now()
+WHERE id = %(id)s::uuid AND lock_token = %(lock_token)s::uuid
+  AND status IN ('running', 'compensating')
+RETURNING lock_token::text;
+
+-- name: settle_crash
+-- move: retry_later, fail
+-- fenced
+-- Count the death, record the attempt that died (unless its checkpoint had been committed), and
+-- decide: the first crash at a position runs again at once under the token given, later ones after
+-- a back-off, the last one is final.
+WITH held AS MATERIALIZED (
+    SELECT e.*, coalesce((SELECT max(s.position) FROM durable.step_executions s
+                          WHERE s.execution_id = e.id AND s.status = 'completed'), 0) AS position
+    FROM durable.workflow_executions e
+    WHERE e.id = %(id)s::uuid AND e.lock_token = %(lock_token)s::uuid
+      AND e.status IN ('running', 'compensating')
+    FOR NO KEY UPDATE OF e
+), blamed AS (
+    SELECT held.*, CASE WHEN held.crash_position = held.position THEN held.crash_streak + 1
+                        ELSE 1 END AS streak
+    FROM held
+), settled AS (
+    UPDATE durable.workflow_executions e
+    SET crashes = e.crashes + 1, crash_streak = blamed.streak, crash_position = blamed.position,
+        updated_at = durable.now(), current_step = %(path)s, begun = NULL,
+        status = CASE
+            WHEN e.status = 'compensating' THEN e.status
+            WHEN blamed.streak >= %(max_crashes)s THEN 'failed'
+            WHEN blamed.streak = 1 THEN 'running'
+            ELSE 'pending' END,
+        error = CASE WHEN e.status = 'running' AND blamed.streak >= %(max_crashes)s
+                     THEN %(error)s::jsonb ELSE e.error END,
+        completed_at = CASE WHEN e.status = 'running' AND blamed.streak >= %(max_crashes)s
+                            THEN durable.now() END,
+        scheduled_at = CASE WHEN blamed.streak = 1 THEN e.scheduled_at
+                            ELSE durable.now() + make_interval(secs => least(
+                                30.0, %(backoff)s * power(2, least(blamed.streak, 20) - 2))) END,
+        lock_token = CASE WHEN blamed.streak = 1 AND %(max_crashes)s > 1 THEN e.lock_token END,
+        locked_by = CASE WHEN blamed.streak = 1 AND %(max_crashes)s > 1 THEN e.locked_by END,
+        locked_at = CASE WHEN blamed.streak = 1 AND %(max_crashes)s > 1 THEN durable.now() END
+    FROM blamed
+    WHERE e.id = blamed.id
+    RETURNING e.id, e.status, e.watched, e.crashes, blamed.position, e.scheduled_at
+), attempt AS (
+    INSERT INTO durable.step_executions
+        (id, execution_id, position, path, name, visit, attempt, status, error, logs, started_at,
+         completed_at, duration_ms)
+    SELECT %(step_id)s::uuid, settled.id, settled.position + 1, %(path)s, %(name)s, %(visit)s,
+           %(attempt)s, 'failed', %(error)s::jsonb, %(logs)s::jsonb,
+           durable.now() - make_interval(secs => %(duration)s), durable.now(),
+           (%(duration)s * 1000)::integer
+    FROM settled
+    WHERE NOT EXISTS (
+        SELECT FROM durable.step_executions s
+        WHERE s.execution_id = settled.id AND s.path = %(path)s AND s.visit = %(visit)s
+          AND s.status = 'completed')
+)
+SELECT id::text, status, crashes, extract(epoch FROM scheduled_at - durable.now())::double precision AS due_in,
+       CASE WHEN status = 'failed' AND watched THEN pg_notify('durable:done', id::text) END
+FROM settled;
+
+-- name: settle_timeout
+-- move: retry_later, fail
+-- fenced
+-- A step was stopped at its timeout: a failed attempt, not a crash. When its checkpoint had been
+-- committed all the same, nothing failed and the execution runs on from there.
+WITH held AS MATERIALIZED (
+    SELECT e.*,
+           coalesce((SELECT max(s.position) FROM durable.step_executions s
+                     WHERE s.execution_id = e.id AND s.status = 'completed'), 0) AS position,
+           EXISTS (SELECT FROM durable.step_executions s
+                   WHERE s.execution_id = e.id AND s.path = %(path)s AND s.visit = %(visit)s
+                     AND s.status = 'completed') AS finished
+    FROM durable.workflow_executions e
+    WHERE e.id = %(id)s::uuid AND e.lock_token = %(lock_token)s::uuid AND e.status = 'running'
+    FOR NO KEY UPDATE OF e
+), settled AS (
+    UPDATE durable.workflow_executions e
+    SET updated_at = durable.now(), current_step = %(path)s, begun = NULL,
+        status = CASE WHEN held.finished THEN 'pending'
+                      WHEN %(delay)s::double precision IS NULL THEN 'failed' ELSE 'pending' END,
+        error = CASE WHEN NOT held.finished AND %(delay)s::double precision IS NULL
+                     THEN %(error)s::jsonb ELSE e.error END,
+        completed_at = CASE WHEN NOT held.finished AND %(delay)s::double precision IS NULL
+                            THEN durable.now() END,
+        scheduled_at = CASE WHEN held.finished THEN durable.now()
+                            ELSE durable.now() + make_interval(secs => coalesce(%(delay)s, 0)) END,
+        lock_token = NULL, locked_by = NULL, locked_at = NULL
+    FROM held
+    WHERE e.id = held.id
+    RETURNING e.id, e.status, e.watched, e.crashes, held.position, held.finished, e.scheduled_at
+), attempt AS (
+    INSERT INTO durable.step_executions
+        (id, execution_id, position, path, name, visit, attempt, status, error, logs, started_at,
+         completed_at, duration_ms)
+    SELECT %(step_id)s::uuid, settled.id, settled.position + 1, %(path)s, %(name)s, %(visit)s,
+           %(attempt)s, 'failed', %(error)s::jsonb, %(logs)s::jsonb,
+           durable.now() - make_interval(secs => %(duration)s), durable.now(),
+           (%(duration)s * 1000)::integer
+    FROM settled
+    WHERE NOT settled.finished
+)
+SELECT id::text, status, crashes, extract(epoch FROM scheduled_at - durable.now())::double precision AS due_in,
+       CASE WHEN status = 'failed' AND watched THEN pg_notify('durable:done', id::text) END
+FROM settled;

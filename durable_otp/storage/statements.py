@@ -1,0 +1,90 @@
+"""The named SQL statements of `sql/*.sql`.
+
+A statement begins with a line `-- name: claim`; lines `-- move: …` and `-- fenced` below it state
+facts that `tests/shape` holds against the table of moves and the lock token. The schema is written
+`durable.` (and `durable:` in names of channels) so that a statement can be pasted into psql; the
+configured one replaces it once, here.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from durable_otp.errors import ConfigError
+
+SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{0,47}")
+_TABLE_PREFIX = re.compile(r"\bdurable\.(?=[a-z_])")
+_CHANNEL_PREFIX = re.compile(r"\bdurable:(?=[a-z_])")
+_SCHEMA_ITSELF = re.compile(r"\bSCHEMA durable\b")
+_HEADER = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One named statement with its parameters, as an operation yields it."""
+
+    name: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StatementText:
+    """A statement as written: its SQL, and the facts of its header."""
+
+    name: str
+    sql: str
+    moves: tuple[str, ...]
+    fenced: bool
+    file: str
+
+
+def in_schema(sql: str, schema: str) -> str:
+    """Return SQL written for the schema ``durable`` rewritten for another.
+
+    Raises:
+        ConfigError: The name is not one that is safe to write unquoted.
+    """
+    if SCHEMA_NAME.fullmatch(schema) is None:
+        raise ConfigError(
+            f"schema {schema!r} is not a valid schema name; use a letter or underscore first, then "
+            "at most 47 lower-case letters, digits or underscores."
+        )
+    sql = _SCHEMA_ITSELF.sub(f'SCHEMA "{schema}"', sql)
+    return _CHANNEL_PREFIX.sub(f"{schema}:", _TABLE_PREFIX.sub(f'"{schema}".', sql))
+
+
+@cache
+def catalogue() -> dict[str, StatementText]:
+    """Return every statement by name, as written."""
+    found: dict[str, StatementText] = {}
+    for file in sorted(files("durable_otp.storage").joinpath("sql").iterdir(), key=str):
+        _, *parts = _HEADER.split(file.read_text(encoding="utf-8"))
+        for name, body in zip(parts[::2], parts[1::2], strict=True):
+            if name in found:
+                raise ValueError(f"statement {name} is written twice, in {found[name].file}")
+            found[name] = _parse(name, body, file.name)
+    return found
+
+
+@cache
+def statements(schema: str) -> dict[str, str]:
+    """Return every statement's SQL for a schema; the name travels along as a comment."""
+    return {
+        name: in_schema(f"/* {name} */ {text.sql}", schema) for name, text in catalogue().items()
+    }
+
+
+def _parse(name: str, body: str, file: str) -> StatementText:
+    facts = re.findall(r"^-- (move: [\w, ]+|fenced)$", body, re.MULTILINE)
+    moves = [fact.removeprefix("move: ") for fact in facts if fact.startswith("move:")]
+    sql = re.sub(r"^--.*\n?", "", body, flags=re.MULTILINE).strip().rstrip(";")
+    return StatementText(
+        name=name,
+        sql=sql,
+        moves=tuple(move.strip() for line in moves for move in line.split(",")),
+        fenced="fenced" in facts,
+        file=file,
+    )

@@ -1,0 +1,103 @@
+"""The step that runs now, for code deep inside it.
+
+A worker runs one step at a time, so the current one is a fact of the process: a module global,
+which the step's helper threads see too (a context variable would not reach them).
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, Protocol, overload
+
+from durable_otp.errors import NotInStepError
+from durable_otp.workflow.context import Context
+from durable_otp.workflow.suspension import WaitRequest
+
+
+class StepRun(Protocol):
+    """What the engine offers to the step it runs."""
+
+    @property
+    def context(self) -> Context:
+        """The context of this attempt."""
+        ...
+
+    def wait(self, request: WaitRequest) -> Any:
+        """Return the answer if it is there; else remember the wait and raise ``Suspension``."""
+        ...
+
+    def now(self) -> datetime:
+        """Return the database's time, aware and in UTC."""
+        ...
+
+
+_runs: list[StepRun] = []
+
+
+@contextmanager
+def entering(run: StepRun) -> Iterator[None]:
+    """Make a run the current one for the whole process until the block ends."""
+    _runs.append(run)
+    try:
+        yield
+    finally:
+        _runs.pop()
+
+
+def current_run() -> StepRun | None:
+    """Return the step that runs now, or None outside any."""
+    return _runs[-1] if _runs else None
+
+
+def step_run(asking: str) -> StepRun:
+    """Return the step that runs now, or raise ``NotInStepError`` naming who asked."""
+    run = current_run()
+    if run is None:
+        raise NotInStepError(
+            f"{asking} works only inside a running step; call it from a step's body."
+        )
+    return run
+
+
+def context() -> Context:
+    """Return the context of the step that runs now."""
+    return step_run("context()").context
+
+
+def input() -> Any:  # noqa: A001 - the contract's name
+    """Return the input of the execution that runs now."""
+    return step_run("input()").context.input
+
+
+def get_context(key: str, default: Any = None) -> Any:
+    """Return the context's value under ``key``, or ``default``."""
+    return step_run("get_context()").context.get(key, default)
+
+
+@overload
+def put_context(key: str, value: Any, /) -> None: ...
+
+
+@overload
+def put_context(key: Mapping[str, Any], /) -> None: ...
+
+
+def put_context(key: str | Mapping[str, Any], /, *value: Any) -> None:
+    """Set one key of the context, or each key of a mapping."""
+    target = step_run("put_context()").context
+    if isinstance(key, Mapping) and not value:
+        target.update(key)
+    elif isinstance(key, str) and len(value) == 1:
+        target[key] = value[0]
+    else:
+        raise TypeError("put_context takes a key and a value, or one mapping.")
+
+
+def execution_id() -> str:
+    """Return the id of the execution that runs now."""
+    return step_run("execution_id()").context.execution_id
+
+
+def current_step() -> str:
+    """Return the name of the step that runs now."""
+    return step_run("current_step()").context.step

@@ -1,0 +1,118 @@
+"""A workflow's ``input`` type: checked once at the start, read back in every worker.
+
+The database keeps the JSON form; a worker makes the model from it again. So a value is accepted
+only if it comes back as it was: a validator that changes its own result would otherwise work at
+the start and do something else in the worker.
+"""
+
+from functools import lru_cache
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
+
+from durable_otp.errors import DefinitionError, InvalidInput
+from durable_otp.workflow.json_form import MAX_BYTES, canonical, encode
+
+
+def check_type(input_type: Any, subject: str, *, complete: bool = False) -> None:
+    """Raise ``DefinitionError`` for what pydantic cannot validate.
+
+    Args:
+        input_type: The type; None accepts everything.
+        subject: Whose it is, for the message.
+        complete: Whether every name in it must be defined by now.
+    """
+    if input_type is None:
+        return
+    try:
+        if isinstance(input_type, str):
+            raise TypeError(f"{input_type!r} is a string")  # noqa: TRY301 - one sentence for all
+        adapter = _adapter(input_type)
+        if complete and not adapter.pydantic_complete:
+            adapter.rebuild(raise_errors=True)
+    except (PydanticUserError, TypeError, NameError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise DefinitionError(
+            f"{subject}: input must be a type that pydantic can validate: {reason}."
+        ) from error
+
+
+def validate(
+    input_type: Any, value: Any, *, workflow: str, max_bytes: int = MAX_BYTES
+) -> tuple[Any, Any]:
+    """Return a workflow's input as its type and in its JSON form.
+
+    Raises:
+        InvalidInput: It does not fit the type; the cause is pydantic's error.
+        SerializationError: It has no JSON form.
+    """
+    if input_type is None:
+        plain = canonical(value, what="input", max_bytes=max_bytes)
+        return plain, plain
+    adapter = _adapter(input_type)
+    try:
+        typed = adapter.validate_python(value)
+    except ValidationError as error:
+        raise InvalidInput(
+            f"The input of workflow {workflow!r} is invalid: {_sentence(error)}."
+        ) from error
+    form = _form(adapter, typed, max_bytes)
+    return _read_back(adapter, form, workflow), form
+
+
+def restore(input_type: Any, form: Any, *, workflow: str) -> Any:
+    """Return a stored input as its type again.
+
+    Raises:
+        InvalidInput: The type has changed since and refuses it.
+    """
+    if input_type is None:
+        return form
+    try:
+        return _adapter(input_type).validate_json(encode(form), by_alias=True, by_name=True)
+    except ValidationError as error:
+        raise InvalidInput(
+            f"The stored input of workflow {workflow!r} does not fit its type any more: "
+            f"{_sentence(error)}."
+        ) from error
+
+
+def _read_back(adapter: TypeAdapter[Any], form: Any, workflow: str) -> Any:
+    try:
+        again = adapter.validate_json(encode(form), by_alias=True, by_name=True)
+    except ValidationError as error:
+        raise InvalidInput(
+            f"The input of workflow {workflow!r} cannot be read back from its JSON form: "
+            f"{_sentence(error)}."
+        ) from error
+    if encode(_form(adapter, again, None)) != encode(form):
+        raise InvalidInput(
+            f"The input of workflow {workflow!r} changes when it is read back from its JSON form; "
+            "make its validators idempotent and its bytes fields text."
+        )
+    return again
+
+
+def _form(adapter: TypeAdapter[Any], typed: Any, max_bytes: int | None) -> Any:
+    fields = adapter.dump_python(typed, round_trip=True, warnings=False)
+    return canonical(fields, what="input", max_bytes=max_bytes or 2**62)
+
+
+def _adapter(input_type: Any) -> TypeAdapter[Any]:
+    try:
+        return _cached_adapter(input_type)
+    except TypeError:  # a type may be unhashable: Annotated[int, [...]]
+        return TypeAdapter(input_type)
+
+
+@lru_cache(maxsize=256)
+def _cached_adapter(input_type: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(input_type)
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"{place}: {first['msg']}{more}" if place else f"{first['msg']}{more}"

@@ -1,0 +1,45 @@
+"""What stands for an object in JSON: the text of a value, or the fields of a record."""
+
+import base64
+import dataclasses
+import ipaddress
+from collections import deque
+from datetime import date, time, timedelta
+from decimal import Decimal
+from pathlib import PurePath
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel
+from pydantic_core import MultiHostUrl, Url, to_jsonable_python
+
+_DATED = (date, time, timedelta)
+_TEXTUAL = (
+    Decimal,
+    UUID,
+    PurePath,
+    Url,
+    MultiHostUrl,
+    ipaddress.IPv4Address,
+    ipaddress.IPv6Address,
+)
+_BINARY = (bytes, bytearray, memoryview)
+
+
+def as_plain(value: Any) -> str | dict[str, Any] | list[Any] | None:
+    """Return the text, the fields or the items that stand for an object; None if nothing does.
+
+    Fields and items are as they are in Python, not yet in their JSON form.
+    """
+    if isinstance(value, _DATED):
+        text: str = to_jsonable_python(value)
+        return text
+    if isinstance(value, _TEXTUAL):
+        return str(value)
+    if isinstance(value, _BINARY):
+        return base64.b64encode(value).decode()
+    if isinstance(value, BaseModel):
+        return value.model_dump(warnings=False)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {item.name: getattr(value, item.name) for item in dataclasses.fields(value)}
+    return list(value) if isinstance(value, deque) else None

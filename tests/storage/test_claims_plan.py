@@ -1,0 +1,129 @@
+"""The claim's plan: what is not due yet costs nothing, however much of it there is."""
+
+import json
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from durable_otp.storage.statements import statements
+from tests.support.postgres import fresh_schema
+from tests.support.tables import Tables, migrated_tables
+
+FUTURE_ROWS = 100_000  # at each of three priorities
+INDEX = "workflow_executions_claim"
+
+
+@pytest.fixture(scope="module")
+def crowded(postgres_dsn: str) -> Iterator[Tables]:
+    """Many rows that are not due at each of three priorities, and a few that are."""
+    with fresh_schema(postgres_dsn) as schema, migrated_tables(postgres_dsn, schema) as tables:
+        tables.sql(
+            """INSERT INTO durable.workflow_executions
+                   (id, workflow, version, priority, scheduled_at, inserted_at, updated_at)
+               SELECT gen_random_uuid(), 'w', '1', number %% 3, now() + interval '1 hour',
+                      now(), now()
+               FROM generate_series(1, %(count)s) AS number""",
+            {"count": 3 * FUTURE_ROWS},
+        )
+        tables.sql(
+            """INSERT INTO durable.step_executions
+                   (id, execution_id, position, path, name, status, completed_at)
+               SELECT gen_random_uuid(), id, 1, 'a', 'a', 'completed', now()
+               FROM durable.workflow_executions LIMIT 50000"""
+        )
+        tables.sql(
+            """INSERT INTO durable.waits
+                   (id, execution_id, path, visit, ordinal, kind, status, created_at)
+               SELECT gen_random_uuid(), id, 'a', 1, 1, 'event', 'answered', now()
+               FROM durable.workflow_executions LIMIT 20000"""
+        )
+        for number in range(30):
+            tables.add(priority=number % 3, due_in=-number)
+        for table in ("workflow_executions", "step_executions", "waits"):
+            tables.sql(f"VACUUM ANALYZE durable.{table}")
+        yield tables
+
+
+def explained(tables: Tables, name: str, mode: str, **parameters: object) -> tuple[str, int]:
+    """Return a statement's plan and the buffers it touched, with the parameters bound as asked."""
+    sql = statements(tables.schema)[name]
+    with psycopg.connect(tables.dsn) as connection:
+        connection.execute(f"SET plan_cache_mode = {mode}")
+        connection.prepare_threshold = 0
+        connection.execute("SET jit = off")
+        explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}"
+        (row,) = connection.execute(explain.encode(), parameters).fetchone() or ([],)
+        connection.rollback()
+    plan = row[0]["Plan"]
+    return json.dumps(plan), plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+@pytest.mark.parametrize("workflows", [None, ["w", "x"]])
+def test_the_claim_reads_what_is_due_and_little_else(crowded, mode, workflows):
+    versions = None if workflows is None else ["1" for _ in workflows]
+    plan, blocks = explained(
+        crowded,
+        "fetch_jobs",
+        mode,
+        queue="default",
+        limit=10,
+        node_id="n",
+        workflows=workflows,
+        versions=versions,
+    )
+    assert INDEX in plan
+    assert "Seq Scan" not in plan
+    assert blocks < 500
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+def test_looking_for_the_next_due_row_reads_one_row_a_priority(crowded, mode):
+    plan, blocks = explained(crowded, "next_due", mode, queue="default")
+    assert INDEX in plan
+    assert "Seq Scan" not in plan
+    assert blocks < 100
+
+
+def test_an_empty_queue_costs_next_to_nothing(crowded):
+    parameters = {"limit": 10, "node_id": "n", "workflows": None, "versions": None}
+    _, blocks = explained(crowded, "fetch_jobs", "auto", queue="empty", **parameters)
+    assert blocks < 20
+
+
+@pytest.mark.parametrize(
+    ("name", "index", "parameters"),
+    [
+        (
+            "recover_stale_locks",
+            "workflow_executions_held",
+            {"timeout": 300, "live": [], "batch_size": 100, "max_interruptions": 20},
+        ),
+        (
+            "recover_claims",
+            "workflow_executions_held",
+            {
+                "holders": ["n1"],
+                "kept": [],
+                "counted": 1,
+                "batch_size": 100,
+                "max_interruptions": 20,
+            },
+        ),
+        ("wake_sleeping_workflows", "workflow_executions_asleep", {"batch_size": 100}),
+        ("next_wake", "workflow_executions_asleep", {}),
+        (
+            "recover_zombie_workflows",
+            "workflow_executions_unwakeable",
+            {"timeout": 300, "batch_size": 100},
+        ),
+        ("status_of", "workflow_executions_pkey", {"id": "0" * 8 + "-0000-0000-0000-" + "0" * 12}),
+    ],
+)
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+def test_what_runs_every_second_has_its_index(crowded, name, index, parameters, mode):
+    plan, blocks = explained(crowded, name, mode, **parameters)
+    assert index in plan
+    assert "Seq Scan" not in plan
+    assert blocks < 100
