@@ -143,6 +143,7 @@ class _Execution:
         self._host.begun(Begun(attempt, step.timeout, _retry_after_timeout(step, record)))
         started = monotonic()
         end = run_step(step, run, self._host, self._limits.max_payload)
+        self._host.ended()
         return attempt, self._within_limits(end, position), monotonic() - started
 
     def _within_limits(self, end: AttemptEnd, position: Position) -> AttemptEnd:

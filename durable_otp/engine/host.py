@@ -25,8 +25,15 @@ class Host(Protocol):
     def stopping(self) -> bool:
         """Whether to take no further step: the process is asked to end."""
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether the manager has stopped this run of the execution."""
+
     def begun(self, begun: Begun) -> None:
         """Tell the manager which attempt begins now."""
+
+    def ended(self) -> None:
+        """Tell the manager that the body is over: its timeout measures nothing any more."""
 
     def interruptible(self) -> AbstractContextManager[None]:
         """Let the manager's interrupt raise `StepInterrupted` inside; nowhere else does it."""

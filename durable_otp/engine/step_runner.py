@@ -34,9 +34,9 @@ def run_step(step: Step, run: StepRun, host: Host, max_payload: int) -> AttemptE
         )
         keep(step, run, output)
         return Returned(output, run.context.changes())
-    except StepInterrupted:
-        return Interrupted()
     except BaseException as error:  # noqa: BLE001 - the border between user code and the engine
+        if isinstance(error, StepInterrupted) and host.interrupted:
+            return Interrupted()  # else the body has raised it by itself
         if run.suspensions and not isinstance(error, DefinitionChanged):
             return _suspended(step, run, error)
         return Raised(describe(error), may_retry=_may_retry(step, error, run))

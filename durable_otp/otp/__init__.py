@@ -8,7 +8,7 @@ exception, a segmentation fault, the out-of-memory killer, a C call that never r
 it alone, and its supervisor can always end it.
 
 What a supervisor decides depends on the child's ``restart`` and on how it ended. Clean ends are a
-return, an exit on SIGTERM and an announced shutdown; everything else, SIGKILL included, is an error:
+return, an exit on SIGTERM and an announced shutdown; all else, SIGKILL included, is an error:
 
     restart      clean end                          error
     permanent    restart                            restart
@@ -17,21 +17,22 @@ return, an exit on SIGTERM and an announced shutdown; everything else, SIGKILL i
 
     (1) auto_shutdown: if the child was significant, the supervisor may end with it
 
-What is restarted with it depends on the ``strategy``: the child alone (``one_for_one``), all children
-(``one_for_all``), or those started after it as well (``rest_for_one``). More than ``intensity`` restarts
-within ``period`` seconds mean that restarting does not help: the supervisor stops its children and
-ends with ``shutdown``, so that *its* supervisor decides, with a clean slate one level higher. That is
-a clean end: let every nested supervisor be permanent. A root has nobody above it, and may slow down
-instead (``on_exceeded="backoff"``).
+What is restarted with it depends on the ``strategy``: the child alone (``one_for_one``), all
+children (``one_for_all``), or those started after it as well (``rest_for_one``). More than
+``intensity`` restarts within ``period`` seconds mean that restarting does not help: the supervisor
+stops its children and ends with ``shutdown``, so that *its* supervisor decides, with a clean slate
+one level higher. That is a clean end: let every nested supervisor be permanent. A root has nobody
+above it, and may slow down instead (``on_exceeded="backoff"``).
 
-Nothing outlives the tree. A child dies with its supervisor (PDEATHSIG, and the end of its link); what a
-worker's code started dies with the worker (its process group; and what hid from that is adopted by
-the nearest supervisor, and killed); the root dies with its host, or obeys SIGTERM.
+Nothing outlives the tree. A child dies with its supervisor (PDEATHSIG, and the end of its link);
+what a worker's code started dies with the worker (its process group; and what hid from that is
+adopted by the nearest supervisor, and killed); the root dies with its host, or obeys SIGTERM.
 
-The pieces, from the bottom: ``exit_reason``, ``restart`` and ``child_spec`` decide without a process;
-``link`` and ``channel`` are how processes speak; ``birth`` and ``process`` are one child's life;
-``orphans`` buries; ``supervisor`` and ``dynamic`` are the two kinds of supervisor, in an event loop;
-``loop`` and ``server`` make a process of one; ``root``, ``boot`` and ``host`` are the top of the tree.
+The pieces, from the bottom: ``exit_reason``, ``restart`` and ``child_spec`` decide without a
+process; ``link`` and ``channel`` are how processes speak; ``birth`` and ``process`` are one
+child's life; ``orphans`` buries; ``supervisor`` and ``dynamic`` are the two kinds of supervisor,
+in an event loop; ``loop`` and ``server`` make a process of one; ``root``, ``boot`` and ``host``
+are the top of the tree.
 """
 
 from durable_otp.otp import loop, process

@@ -145,9 +145,8 @@ class DynamicSupervisor:
         if isinstance(outcome, Ready):
             place.child = child
         self._report_start(child, outcome)
-        if isinstance(outcome, Ready):
-            if not child.is_alive:  # it ended in the same breath
-                self._report_end(place, child, child.exited.result())
+        if isinstance(outcome, Ready) and not child.is_alive:  # it ended in the same breath
+            self._report_end(place, child, child.exited.result())
         return outcome
 
     def _exited(self, place: _Place, child: Child, reason: ExitReason) -> None:

@@ -85,6 +85,29 @@ class Table:
             if record is not gone and record.state != "undefined":
                 yield record.spec.significant
 
+    def next_restart(self, record: Record, now: float, chance: float) -> float | None:
+        """Count one restart of the child; return the seconds to wait before, None for giving up.
+
+        With ``on_exceeded="backoff"`` each child has its own count, so that one which crashes for
+        ever delays no other.
+        """
+        record.failures += 1
+        record.restarts += 1
+        slow = self._flags.on_exceeded == "backoff"
+        exceeded = (record.intensity if slow else self.intensity).exceeded(now)
+        if exceeded and not slow:
+            return None
+        record.slow_attempts = record.slow_attempts + 1 if exceeded else 0
+        if record.spec.backoff is not None:
+            return record.spec.backoff.delay(record.failures, chance)
+        return self._flags.backoff.delay(record.slow_attempts, chance) if exceeded else 0.0
+
+    def forgive(self, record: Record, lived: float) -> None:
+        """Let a child that lived long enough begin its backoff curve anew."""
+        backoff = record.spec.backoff or self._flags.backoff
+        if lived >= backoff.reset_after:
+            record.failures = record.slow_attempts = 0
+
     def which_children(self) -> list[ChildInfo]:
         """Return a line per child, the newest in start order first."""
         return [

@@ -228,7 +228,7 @@ class SupervisorActor:
         reason = child.exited.result()
         if restart.should_restart(record.spec.restart, reason):
             record.state = "restarting"
-            self._forgive(record, child)
+            self.table.forgive(record, monotonic() - child.started_at)
             await self._restart(record)
             return
         self.table.settle(record)
@@ -239,44 +239,19 @@ class SupervisorActor:
         ):
             await self._finish(Shutdown())
 
-    def _forgive(self, record: Record, child: Child) -> None:
-        if monotonic() - child.started_at >= self._backoff_of(record).reset_after:
-            record.failures = 0
-
     # restarting
 
     async def _restart(self, record: Record) -> None:
         """Count one restart, then do it: now, later, or not at all."""
-        record.failures += 1
-        record.restarts += 1
-        now = monotonic()
-        if self.flags.on_exceeded == "backoff":
-            exceeded = record.intensity.exceeded(now)
-        else:
-            exceeded = self.table.intensity.exceeded(now)
-        if exceeded and self.flags.on_exceeded == "shutdown":
+        delay = self.table.next_restart(record, monotonic(), random.random())  # noqa: S311 - spreads
+        if delay is None:
             await self._give_up(record)
             return
-        if not exceeded:
-            record.slow_attempts = 0
-        delay = self._delay(record, exceeded=exceeded)
         self._emit("restarting", record.spec.id, restarts=record.restarts, delay=delay)
         if delay:
             self._try_again(record, self._attempt, delay)
         else:
             await self._attempt(record)
-
-    def _delay(self, record: Record, *, exceeded: bool) -> float:
-        chance = random.random()  # noqa: S311 - spreads restarts, hides nothing
-        if record.spec.backoff is not None:
-            return record.spec.backoff.delay(record.failures, chance)
-        if not exceeded:
-            return 0.0
-        record.slow_attempts += 1
-        return self.flags.backoff.delay(record.slow_attempts, chance)
-
-    def _backoff_of(self, record: Record) -> restart.RestartBackoff:
-        return record.spec.backoff or self.flags.backoff
 
     async def _attempt(self, record: Record) -> None:
         """Stop and start a record's group; when one does not start, try again from that one."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from durable_otp.clock import monotonic
 from durable_otp.runtime.messages import BegunReport
+from durable_otp.storage.identity import new_id
 from durable_otp.storage.queue import Claim
 
 
@@ -24,6 +25,8 @@ class Held:
 
     claim: Claim
     lock_token: str
+    next_token: str | None = None
+    """The token that a settlement is changing it to; either may be in force."""
     run: int = 0
     alone: bool = False
     """Whether it runs with no neighbour: it was interrupted, and has completed no step since."""
@@ -34,6 +37,8 @@ class Held:
     begun_at: float = 0.0
     is_reported: bool = False
     """Whether the database has been told of the step that runs."""
+    deaths_before_begun: int = 0
+    """Workers that died since the last attempt began."""
     condemned: Condemnation | None = None
     is_leaving: bool = False
     """Whether the body has taken the interrupt, and is in its `finally` blocks."""
@@ -47,6 +52,7 @@ class Held:
         """Take note of the attempt that begins."""
         self.stop_timer()
         self.begun, self.begun_at, self.is_reported = report, monotonic(), False
+        self.deaths_before_begun = 0
         if self.first_position is None:
             self.first_position = report.position
         self.alone = self.alone and report.position == self.first_position
@@ -69,10 +75,23 @@ class Held:
             self.deadline.cancel()
             self.deadline = None
 
-    def rerun(self, lock_token: str) -> None:
-        """Make it ready for another worker, under a new token."""
+    def change_token(self) -> tuple[str, str]:
+        """Return the token in force and the one that is to replace it: the same until it has."""
+        self.next_token = self.next_token or new_id()
+        return self.lock_token, self.next_token
+
+    def token_changed(self) -> None:
+        """Take note that the replacement is in force."""
+        self.lock_token, self.next_token = self.next_token or self.lock_token, None
+
+    @property
+    def tokens(self) -> list[str]:
+        """Every token under which the row may be ours."""
+        return [self.lock_token, *([self.next_token] if self.next_token else [])]
+
+    def rerun(self) -> None:
+        """Make it ready for another worker; its token is one that no worker has had."""
         self.stop_timer()
-        self.lock_token = lock_token
         self.begun = self.condemned = None
         self.is_leaving = self.is_fresh = False
         self.body_over = asyncio.Event()

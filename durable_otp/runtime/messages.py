@@ -13,6 +13,7 @@ INTERRUPT = "interrupt"
 
 # worker to manager
 BEGUN = "begun"
+ENDED = "ended"
 LEAVING = "leaving"
 DONE = "done"
 

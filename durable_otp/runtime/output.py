@@ -4,6 +4,7 @@ The worker stores its part of it with each attempt; when the worker dies, the ma
 file and stores the rest, to the last byte.
 """
 
+import contextlib
 import io
 import logging
 import os
@@ -11,6 +12,8 @@ import sys
 from typing import Any
 
 from durable_otp.engine.log_capture import RecordLines, bounded, entries
+
+STANDARD = (1, 2)
 
 
 class OutputFile:
@@ -38,13 +41,12 @@ class Output:
     def __init__(self, manager: int, descriptor: int, max_log: int) -> None:
         path = f"/proc/{manager}/fd/{descriptor}"
         file = os.open(path, os.O_RDWR | os.O_APPEND)  # its own opening: all writes go to the end
-        for standard in (1, 2):
-            os.dup2(file, standard)
-        os.close(file)
+        self._file = os.dup(file) if file <= STANDARD[-1] else file
         self._max_log = max_log
-        sys.stdout, sys.stderr = _unbuffered(1), _unbuffered(2)
+        self._streams = (_unbuffered(self._file), _unbuffered(self._file))
+        self._connect()
         root = logging.getLogger()
-        root.handlers[:] = [RecordLines(sys.stderr)]
+        root.handlers[:] = [RecordLines(self._streams[1])]
         if root.level in (logging.NOTSET, logging.WARNING):
             root.setLevel(logging.INFO)
         events = logging.getLogger("durable_otp")
@@ -52,14 +54,26 @@ class Output:
         events.propagate = True
 
     def start(self) -> None:
-        """Begin an attempt's part: what is in the file is stored already."""
-        _flush()
-        os.ftruncate(1, 0)
+        """Begin an attempt's part: what is in the file is stored already.
+
+        What an earlier step did to the standard streams is undone: it is no concern of this one's.
+        """
+        self._connect()
+        os.ftruncate(self._file, 0)
 
     def captured(self) -> list[dict[str, Any]]:
         """Return what the attempt has written so far, as log entries."""
-        _flush()
-        return _entries(1, self._max_log)
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):  # whatever the step has put in their place
+                stream.flush()
+        return _entries(self._file, self._max_log)
+
+    def _connect(self) -> None:
+        if any(stream.closed for stream in self._streams):
+            self._streams = (_unbuffered(self._file), _unbuffered(self._file))
+        sys.stdout, sys.stderr = self._streams
+        for standard in STANDARD:
+            os.dup2(self._file, standard)
 
 
 def _unbuffered(descriptor: int) -> io.TextIOWrapper:
@@ -72,8 +86,3 @@ def _entries(descriptor: int, max_log: int) -> list[dict[str, Any]]:
     size = os.fstat(descriptor).st_size
     captured = os.pread(descriptor, size, 0) if size else b""
     return entries(bounded(captured, max_log)) if captured else []
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()

@@ -90,13 +90,17 @@ class QueueManager:
 
     async def _work(self) -> None:
         ends = [self._link.stopping.wait(), self._crew.exceeded.wait()]
-        duties = [self._claim_for_ever(), *self._upkeep.duties()]
-        tasks = [asyncio.ensure_future(work) for work in (*ends, *duties, self._settling.defect)]
+        claiming = asyncio.ensure_future(self._claim_for_ever())
+        duties = [*self._upkeep.duties(), self._settling.defect]
+        tasks = [claiming, *(asyncio.ensure_future(work) for work in (*ends, *duties))]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()  # a duty never ends but by a defect, which then ends this process
         finally:
+            self._stopping = True
+            self._wake.set()  # a claim that is on its way is waited for, or nobody would know of it
+            await asyncio.wait({claiming}, timeout=SETTLE_AT_STOP_SECONDS)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -121,14 +125,15 @@ class QueueManager:
         self._push_state_soon()
 
     async def _claim_for_ever(self) -> None:
-        while True:
+        while not self._stopping:
             self._wake.clear()
             try:
                 delay = await self._claim_once()
             except DatabaseUnreachable as error:
                 emit("claim_failed", queue=self._settings.queue, reason=str(error))
                 delay = RETRY_AFTER_FAILURE
-            if delay > 0:
+            delay = min(delay, self._upkeep.patience)
+            if delay > 0 and not self._stopping:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(delay):
                         await self._wake.wait()
@@ -205,13 +210,18 @@ class QueueManager:
         match message.kind:
             case messages.BEGUN:
                 self._begun(station, held, BegunReport(**message.fields))
+            case messages.ENDED:
+                held.stop_timer()
             case messages.LEAVING:
                 held.is_leaving = True
             case messages.DONE:
                 self._done(station, held, message.fields["outcome"])
 
     def _begun(self, station: Station, held: Held, report: BegunReport) -> None:
+        was_alone = held.alone
         held.begin(report)
+        if was_alone and not held.alone:
+            self.look()  # its neighbours may run now
         child = station.child
         if report.timeout is not None and child is not None:
             held.deadline = asyncio.get_running_loop().call_later(
@@ -220,7 +230,7 @@ class QueueManager:
         self._push_state_soon()
 
     def _done(self, station: Station, held: Held, outcome: str) -> None:
-        held.body_ended(station.output.entries(self._settings.worker.max_log))
+        held.body_ended(self._output(station) if held.condemned else [])
         self._crew.take_back(station)
         if held.condemned is None:
             self.drop(held, None)
@@ -234,12 +244,15 @@ class QueueManager:
         task.add_done_callback(self._releasing.discard)
 
     def _died(self, station: Station, held: Held, reason: ExitReason) -> None:
-        logs = station.output.entries(self._settings.worker.max_log)
+        logs = self._output(station)
         if self._stopping:
             held.body_ended(logs)  # it is released with the others: a stop counts nothing
         else:
             self._settling.death(held, reason, logs)
         self._push_state_soon()
+
+    def _output(self, station: Station) -> list[dict[str, Any]]:
+        return station.output.entries(self._settings.worker.max_log)
 
     def stop_body(self, execution_id: str, lock_token: str | None, why: Condemnation) -> None:
         """Stop the bodies of an execution (all, or the one under a token): it is not ours now."""

@@ -33,6 +33,7 @@ from durable_otp.storage.settlement import (
 CRASH_BACKOFF_SECONDS = 0.5
 FREE_DEATHS_BEFORE_BEGUN = 2
 LOOK_EVERY_SECONDS = 0.01
+DEAF_LOOKS = 2  # what a body says as it takes the interrupt is heard before the second look
 
 LogEntries = list[dict[str, Any]]
 
@@ -64,7 +65,6 @@ class Settling:
         self._grace = interrupt_grace
         self._tasks: set[asyncio.Task[None]] = set()
         self.defect: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._deaths_before_begun: dict[str, int] = {}
 
     def death(self, held: Held, reason: ExitReason, logs: LogEntries) -> None:
         """Settle an execution whose worker has just been reaped."""
@@ -100,38 +100,40 @@ class Settling:
     # deaths
 
     async def _settle_death(self, held: Held, reason: ExitReason) -> None:
-        token = await self._until_done(condemn, held.claim.id, held.lock_token)
-        if token is None:
+        if not await self._take_over(held):
             self._office.drop(held, None)  # it had ended, or was taken away, before the death
         elif held.begun is None and self._is_free(held):
-            held.rerun(token)
+            held.rerun()
             self._office.again(held)
         else:
             description = self._office.description(held)
             attempt = _crashed(held, reason, first=description["nodes"][0]["path"])
-            most = description["max_crashes"]
+            most, tokens = description["max_crashes"], held.change_token()
             verdict = await self._until_done(
-                settle_crash, held.claim.id, token, attempt, most, CRASH_BACKOFF_SECONDS
+                settle_crash, held.claim.id, tokens, attempt, most, CRASH_BACKOFF_SECONDS
             )
-            self._follow(held, token, verdict)
+            held.token_changed()
+            self._follow(held, verdict)
+
+    async def _take_over(self, held: Held) -> bool:
+        """Change the lock token; return whether the row was still ours."""
+        is_ours = await self._until_done(condemn, held.claim.id, *held.change_token())
+        held.token_changed()
+        return bool(is_ours)
 
     def _is_free(self, held: Held) -> bool:
         """Return whether a death before the body had begun is nobody's fault: two are."""
-        deaths = self._deaths_before_begun.get(held.claim.id, 0) + 1
-        self._deaths_before_begun[held.claim.id] = deaths
-        if deaths <= FREE_DEATHS_BEFORE_BEGUN:
-            return True
-        del self._deaths_before_begun[held.claim.id]
-        return False
+        held.deaths_before_begun += 1
+        return held.deaths_before_begun <= FREE_DEATHS_BEFORE_BEGUN
 
-    def _follow(self, held: Held, token: str, verdict: Verdict | None) -> None:
+    def _follow(self, held: Held, verdict: Verdict | None) -> None:
         if verdict is None:
             self._office.drop(held, None)
             return
         emit("execution_settled", execution=held.claim.id, status=verdict.status,
              crashes=verdict.crashes)  # fmt: skip
         if verdict.status == "running":
-            held.rerun(token)
+            held.rerun()
             self._office.again(held)
         else:
             self._office.drop(held, verdict.due_in if verdict.status == "pending" else None)
@@ -143,21 +145,19 @@ class Settling:
         emit("body_stopped", execution=held.claim.id, why=why.value, pid=child.pid,
              step=report.path if report else "")  # fmt: skip
         stopped = asyncio.ensure_future(self._stop(held, child))
-        token = None
-        if why is Condemnation.STEP_TIMEOUT:
-            token = await self._until_done(condemn, held.claim.id, held.lock_token)
+        is_ours = why is Condemnation.STEP_TIMEOUT and await self._take_over(held)
         await stopped
-        if token is None or report is None:
+        if not is_ours or report is None:
             self._office.drop(held, None)
             return
         verdict = await self._until_done(
             settle_timeout,
             held.claim.id,
-            token,
+            held.lock_token,
             _timed_out(held, report),
             report.retry_after_timeout,
         )
-        self._follow(held, token, verdict)
+        self._follow(held, verdict)
 
     async def _stop(self, held: Held, child: Child) -> None:
         """Interrupt, wait for the grace, kill; return when the body is certainly over."""
@@ -165,11 +165,12 @@ class Settling:
         child.send(messages.INTERRUPT, {"run": held.run})
         child.signal(SIGNAL)
         grace = Deadline(self._grace)
-        while not held.body_over.is_set() and not grace.passed:
+        looks = 0
+        while not held.body_over.is_set() and not grace.passed and looks < DEAF_LOOKS:
             await _wait(held.body_over, min(LOOK_EVERY_SECONDS, self._grace))
             after = main_thread_activity(child.pid)
-            if not held.is_leaving and before and after and ignores_interrupt(before, after):
-                break
+            is_deaf = before is not None and after is not None and ignores_interrupt(before, after)
+            looks = looks + 1 if is_deaf and not held.is_leaving else 0
         if held.is_leaving:
             await _wait(held.body_over, grace.remaining)
         if not held.body_over.is_set():

@@ -5,11 +5,13 @@ it listens for new work, cancels and commands. All of it in the manager's own ev
 """
 
 import asyncio
+import math
 import random
 from collections.abc import Callable, Coroutine
 from contextlib import aclosing, suppress
 from typing import Any, Protocol
 
+from durable_otp.clock import Deadline
 from durable_otp.errors import DatabaseUnreachable
 from durable_otp.events import emit
 from durable_otp.runtime.claims import Claims
@@ -32,6 +34,8 @@ CHANNELS = ("listen_queue", "listen_cancel", "listen_command")
 REPORT_STEPS_EVERY = 0.5
 READ_SETTINGS_EVERY = 10.0
 LONGEST_SILENCE = 5.0
+IN_DOUBT_SECONDS = 5.0  # the server ends the statements of a lost connection well within this
+LOOK_IN_DOUBT_EVERY = 1.0
 
 
 class Holder(Protocol):
@@ -65,6 +69,7 @@ class Upkeep:
         self._listener = listener
         self._beat = 0
         self._connections_seen = 0
+        self._in_doubt: Deadline | None = None
         self._settings_changed = asyncio.Event()
 
     def duties(self) -> list[Coroutine[Any, Any, None]]:
@@ -90,11 +95,15 @@ class Upkeep:
         """Set things right that happened while there was no connection, before the next claim.
 
         A predecessor in this place of the tree is dead, or this process would not be here. A claim
-        of our own that we do not know of was made by a statement whose answer never came.
+        of our own that we do not know of was made by a statement whose answer never came, and which
+        the server may be running still.
         """
         opened = max(1, database.connections_opened)
         if opened == self._connections_seen:
+            await self._give_back_unknown()
             return
+        if self._connections_seen:
+            self._in_doubt = Deadline(IN_DOUBT_SECONDS)
         await self._show_life()
         dead = await self._holder.run_operation(predecessors, self._holder.id)
         if dead:
@@ -105,10 +114,21 @@ class Upkeep:
         await self._read_settings()
         self._connections_seen = database.connections_opened
 
+    async def _give_back_unknown(self) -> None:
+        if self._in_doubt is not None:
+            is_last = self._in_doubt.passed
+            await self._recover([self._holder.id.id], counted=False)
+            self._in_doubt = None if is_last else self._in_doubt
+
+    @property
+    def patience(self) -> float:
+        """Within how many seconds the queue is to be looked at, whatever happens."""
+        return math.inf if self._in_doubt is None else LOOK_IN_DOUBT_EVERY
+
     async def _recover(self, holders: list[str], *, counted: bool) -> int:
         recovered = 0
         while True:
-            kept = [held.lock_token for held in self._holder.held.values()]
+            kept = [token for held in self._holder.held.values() for token in held.tokens]
             batch: int = await self._holder.run_operation(
                 recover_claims,
                 holders,
@@ -121,9 +141,10 @@ class Upkeep:
                 return recovered
 
     async def leave(self, claims: list[tuple[str, str]], database: AsyncDatabase) -> None:
-        """Give everything back, and take this manager's name off the list."""
+        """Give everything back, what we do not know of too, and take our name off the list."""
         if claims:
             await database.run(release, claims)
+        await database.run(recover_claims, [self._holder.id.id], counted=False)
         await database.run(forget_managers, [self._holder.id.id])
 
     # the duties

@@ -57,6 +57,7 @@ class Worker:
         self._run = 0
         self._workflow = ""
         self._interrupted = False
+        self._has_timeout = False
         self._database = Database(
             settings.database.dsn,
             settings.database.schema,
@@ -110,10 +111,21 @@ class Worker:
         """Whether to take no further step."""
         return self._parent.stopping
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether the manager has stopped this run of the execution."""
+        return self._interrupted
+
     def begun(self, begun: Begun) -> None:
         """Tell the manager which attempt begins now."""
         set_title(f"{self._title} {self._workflow}:{begun.attempt.path}")
+        self._has_timeout = begun.timeout is not None
         self._parent.send(messages.BEGUN, messages.begun_fields(self._run, begun))
+
+    def ended(self) -> None:
+        """Tell the manager that the body is over, if it measures its time."""
+        if self._has_timeout:
+            self._parent.send(messages.ENDED, {"run": self._run})
 
     def interruptible(self) -> AbstractContextManager[None]:
         """Let the manager's interrupt raise inside."""

@@ -16,8 +16,8 @@ from psycopg.rows import dict_row
 from durable_otp.errors import DatabaseUnreachable
 from durable_otp.storage.connecting import (
     CONNECTION_LOST,
+    KEYED_SESSION,
     ROLLED_BACK,
-    SESSION,
     AsyncConnection,
     connection_arguments,
     describe_failure,
@@ -135,11 +135,11 @@ class AsyncDatabase:
     async def _connected(self) -> AsyncConnection:
         if self._connection is None or self._connection.closed:
             connection = await psycopg.AsyncConnection.connect(
-                **self._arguments, autocommit=True, row_factory=dict_row
+                **self._arguments, autocommit=True, row_factory=dict_row, prepare_threshold=0
             )
             read_json(connection)
             self._connection = connection
-            await connection.execute(SESSION)
+            await connection.execute(KEYED_SESSION)
             self.connections_opened += 1
         return self._connection
 

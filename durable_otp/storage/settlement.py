@@ -45,23 +45,33 @@ class Verdict:
     due_in: float | None
 
 
-def condemn(execution_id: str, lock_token: str) -> Operation[str | None]:
+def condemn(execution_id: str, lock_token: str, new_token: str) -> Operation[bool]:
     """Change the lock token, so that nothing the old holder still sends counts.
 
-    Returns the new token, or None when the old one was not in force any more.
+    Returns whether the new token is in force, by this try or an earlier one.
     """
-    rows = yield Statement("condemn", {"id": execution_id, "lock_token": lock_token})
-    return str(rows[0]["lock_token"]) if rows else None
+    tokens = {"lock_token": lock_token, "new_token": new_token}
+    rows = yield Statement("condemn", {"id": execution_id, **tokens})
+    return bool(rows)
 
 
 def settle_crash(
-    execution_id: str, lock_token: str, attempt: LostAttempt, max_crashes: int, backoff: float
+    execution_id: str, tokens: tuple[str, str], attempt: LostAttempt, most: int, backoff: float
 ) -> Operation[Verdict | None]:
-    """Count a death against the execution and decide whether it runs again; None: claim lost."""
-    parameters = _parameters(execution_id, lock_token, attempt)
-    rows = yield Statement(
-        "settle_crash", {**parameters, "max_crashes": max_crashes, "backoff": backoff}
-    )
+    """Count a death against the execution and decide whether it runs again; None: claim lost.
+
+    Args:
+        execution_id: Whose worker died.
+        tokens: The lock token in force, and the one under which it runs again at once.
+        attempt: What the worker was at.
+        most: The execution's `max_crashes`.
+        backoff: Seconds until the second rerun at a position; they double from there.
+    """
+    lock_token, new_token = tokens
+    parameters = _parameters(execution_id, lock_token, attempt) | {"new_token": new_token}
+    rows = yield Statement("settle_crash", {**parameters, "max_crashes": most, "backoff": backoff})
+    if not rows:
+        rows = yield Statement("crash_was_settled", {"id": execution_id, "new_token": new_token})
     return _verdict(rows)
 
 

@@ -74,7 +74,8 @@ def test_the_server_stops_when_its_last_user_is_killed_and_not_before(users: Use
     pid = embedded.status(place).pid
 
     kill(first)
-    with embedded.acquire(place, mode="test"):
+    with embedded.acquire(place, mode="test") as server:
+        assert not os.get_inheritable(server.fileno())
         kill(second)
         assert embedded.status(place).pid == pid
     wait_until_stopped(place)
@@ -113,7 +114,7 @@ def test_a_user_that_comes_back_while_the_reaper_lingers_finds_the_same_server(
 
     with embedded.acquire(place, mode="test"):
         assert embedded.status(place).pid == pid
-    assert not locks.is_free(place / locks.REAPER)
+    reaper_of(place).kill()
 
 
 def test_another_reaper_is_started_when_the_first_was_killed(place: Path):
@@ -267,6 +268,13 @@ def test_looking_at_a_directory_makes_nothing(tmp_path: Path):
     assert not embedded.stop(nowhere)
     assert not embedded.reset(nowhere)
     assert not nowhere.exists()
+
+
+def test_the_shared_postgres_gives_each_test_a_schema_of_its_own(dsn: str, schema: str):
+    change(dsn, f"create schema {schema}")
+    change(dsn, f"create table {schema}.kept as select 1 as n")
+
+    assert ask(dsn, f"select n from {schema}.kept") == "1"
 
 
 def test_the_private_postgres_fixture_stops_starts_and_kills(private_postgres):

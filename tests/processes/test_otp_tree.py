@@ -133,10 +133,9 @@ def test_a_killed_supervisor_leaves_nothing_when_its_replacement_starts(grow: Gr
 
 
 def test_a_worker_dies_with_its_supervisor_however_busy_it_is(grow: Grow) -> None:
-    _, story = grow(nested("n", ChildSpec("w", programs.ignore_term, shutdown=0.1)))
-    worker = story.pid("n/w")
-    os.kill(story.pid("n"), signal.SIGKILL)
-    assert_gone([worker], within=1.0)
+    supervisor, story = grow(ChildSpec("w", programs.hear_nothing))
+    os.kill(supervisor.pid, signal.SIGKILL)
+    assert_gone([story.pid("w")], within=1.0)
 
 
 def test_two_hundred_deaths_cost_no_descriptor_and_leave_no_zombie(grow: Grow) -> None:

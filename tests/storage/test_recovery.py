@@ -1,5 +1,7 @@
 """Claims that come back, zombies that end, sleepers that wake."""
 
+from datetime import datetime, timedelta
+
 import pytest
 
 from durable_otp.storage import queue
@@ -221,10 +223,12 @@ def test_stats_of_all_queues(tables, database):
 def test_a_heartbeat_carries_the_step_that_has_begun(tables, database):
     id_ = tables.add()
     (claim,) = database.run(queue.fetch_jobs, "default", 1, "n", None)
-    begun = {"path": "a", "name": "a", "visit": 1, "attempt": 1}
     held = [(id_, claim.lock_token)]
-    text = '{"path": "a", "name": "a", "visit": 1, "attempt": 1}'
-    assert database.run(queue.heartbeat_many, held, {id_: text}) == {id_: "ok"}
-    assert tables.row(id_)["begun"] == begun
+    report = '{"path": "a", "name": "a", "visit": 1, "attempt": 1, "seconds": 90}'
+    assert database.run(queue.heartbeat_many, held, {id_: report}) == {id_: "ok"}
+    row = tables.row(id_)
+    started_at = datetime.fromisoformat(row["begun"].pop("started_at"))
+    assert row["begun"] == {"path": "a", "name": "a", "visit": 1, "attempt": 1}
+    assert row["locked_at"] - started_at == timedelta(seconds=90)
     assert database.run(queue.heartbeat_many, held) == {id_: "ok"}
-    assert tables.row(id_)["begun"] == begun, "a heartbeat without a report erased the last one"
+    assert tables.row(id_)["begun"]["path"] == "a", "a heartbeat without a report erased the last"

@@ -45,6 +45,14 @@ def ignore_term(parent: ParentLink) -> None:
         parent.receive(None)
 
 
+def hear_nothing(parent: ParentLink) -> None:
+    """Look at neither signals nor the link, as a long call into C does."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    parent.ready()
+    while True:
+        signal.pause()
+
+
 def leave_programs_behind(parent: ParentLink) -> None:
     """Start a program in the own group and one in a session of its own."""
     command = [sys.executable, "-c", "import time; time.sleep(1000)"]

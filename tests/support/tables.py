@@ -26,6 +26,7 @@ class Tables:
         self.dsn = dsn
         self.schema = schema
         self.connection = psycopg.connect(dsn, autocommit=True, row_factory=dict_row)
+        self.connection.execute("SET lock_timeout = '10s'")  # a lock that a test left fails soon
 
     def sql(self, statement: str, parameters: Any = None) -> list[dict[str, Any]]:
         """Run SQL and return its rows."""

@@ -4,7 +4,9 @@
 -- name: fetch_jobs
 -- move: claim
 -- The distinct priorities are found by stepping along the index, and each is scanned only up to
--- now: rows that are not due yet cost nothing however many there are.
+-- now: rows that are not due yet cost nothing however many there are. The claimed ids go through an
+-- array, because a join with them would be planned as a scan of the whole table once the statement is
+-- prepared. A first claim starts an execution in the same instant as it locks it.
 WITH RECURSIVE priorities AS (
     (SELECT e.priority
      FROM durable.workflow_executions e
@@ -41,8 +43,7 @@ WITH RECURSIVE priorities AS (
     SET status = CASE e.status WHEN 'pending' THEN 'running' ELSE e.status END,
         locked_by = %(node_id)s, locked_at = durable.now(), lock_token = gen_random_uuid(),
         started_at = coalesce(e.started_at, durable.now()), begun = NULL, updated_at = durable.now()
-    FROM due
-    WHERE e.id = due.id
+    WHERE e.id = ANY (ARRAY(SELECT due.id FROM due))
     RETURNING e.*
 )
 SELECT c.id::text, c.workflow, c.version, c.status, c.queue, c.priority, c.input::text AS input,
@@ -51,7 +52,7 @@ SELECT c.id::text, c.workflow, c.version, c.status, c.queue, c.priority, c.input
            SELECT FROM durable.step_executions s
            WHERE s.execution_id = c.id AND s.status = 'completed'
              AND s.position > c.interruption_position) AS alone,
-       EXISTS (SELECT FROM durable.step_executions s WHERE s.execution_id = c.id) AS begun_before
+       c.started_at < c.locked_at AS begun_before
 FROM claimed c
 ORDER BY c.priority DESC, c.scheduled_at, c.id;
 

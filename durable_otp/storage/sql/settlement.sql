@@ -4,9 +4,10 @@
 
 -- name: condemn
 -- fenced
+-- The new token is the caller's, so that a repetition after a lost answer finds it in force.
 UPDATE durable.workflow_executions
-SET lock_token = gen_random_uuid(), locked_at = durable.now()
-WHERE id = %(id)s::uuid AND lock_token = %(lock_token)s::uuid
+SET lock_token = %(new_token)s::uuid, locked_at = durable.now()
+WHERE id = %(id)s::uuid AND lock_token IN (%(lock_token)s::uuid, %(new_token)s::uuid)
   AND status IN ('running', 'compensating')
 RETURNING lock_token::text;
 
@@ -14,8 +15,9 @@ RETURNING lock_token::text;
 -- move: retry_later, fail
 -- fenced
 -- Count the death, record the attempt that died (unless its checkpoint had been committed), and
--- decide: the first crash at a position runs again at once under the token given, later ones after
--- a back-off, the last one is final.
+-- decide: the first crash at a position runs again at once under another token (a repetition finds
+-- that in force, and does not count twice), later ones after a back-off, the last one is final.
+-- A worker that died between two attempts is charged with the one that was to come.
 WITH held AS MATERIALIZED (
     SELECT e.*, coalesce((SELECT max(s.position) FROM durable.step_executions s
                           WHERE s.execution_id = e.id AND s.status = 'completed'), 0) AS position
@@ -43,7 +45,8 @@ WITH held AS MATERIALIZED (
         scheduled_at = CASE WHEN blamed.streak = 1 THEN e.scheduled_at
                             ELSE durable.now() + make_interval(secs => least(
                                 30.0, %(backoff)s * power(2, least(blamed.streak, 20) - 2))) END,
-        lock_token = CASE WHEN blamed.streak = 1 AND %(max_crashes)s > 1 THEN e.lock_token END,
+        lock_token = CASE WHEN blamed.streak = 1 AND %(max_crashes)s > 1
+                          THEN %(new_token)s::uuid END,
         locked_by = CASE WHEN blamed.streak = 1 AND %(max_crashes)s > 1 THEN e.locked_by END,
         locked_at = CASE WHEN blamed.streak = 1 AND %(max_crashes)s > 1 THEN durable.now() END
     FROM blamed
@@ -54,7 +57,10 @@ WITH held AS MATERIALIZED (
         (id, execution_id, position, path, name, visit, attempt, status, error, logs, started_at,
          completed_at, duration_ms)
     SELECT %(step_id)s::uuid, settled.id, settled.position + 1, %(path)s, %(name)s, %(visit)s,
-           %(attempt)s, 'failed', %(error)s::jsonb, %(logs)s::jsonb,
+           greatest(%(attempt)s, 1 + (
+               SELECT count(*) FROM durable.step_executions s
+               WHERE s.execution_id = settled.id AND s.path = %(path)s AND s.visit = %(visit)s
+                 AND s.status = 'failed' AND NOT s.is_compensation)::integer), 'failed', %(error)s::jsonb, %(logs)s::jsonb,
            durable.now() - make_interval(secs => %(duration)s), durable.now(),
            (%(duration)s * 1000)::integer
     FROM settled
@@ -67,18 +73,25 @@ SELECT id::text, status, crashes, extract(epoch FROM scheduled_at - durable.now(
        CASE WHEN status = 'failed' AND watched THEN pg_notify('durable:done', id::text) END
 FROM settled;
 
+-- name: crash_was_settled
+-- Whether an earlier try of settle_crash had been committed and let the execution run again.
+SELECT id::text, status, crashes, NULL::double precision AS due_in
+FROM durable.workflow_executions
+WHERE id = %(id)s::uuid AND lock_token = %(new_token)s::uuid;
+
 -- name: settle_timeout
 -- move: retry_later, fail
 -- fenced
--- A step was stopped at its timeout: a failed attempt, not a crash. When its checkpoint had been
--- committed all the same, nothing failed and the execution runs on from there.
+-- A step was stopped at its timeout: a failed attempt, not a crash. When its end, of either kind,
+-- had been committed all the same, nothing timed out and the execution runs on from there.
 WITH held AS MATERIALIZED (
     SELECT e.*,
            coalesce((SELECT max(s.position) FROM durable.step_executions s
                      WHERE s.execution_id = e.id AND s.status = 'completed'), 0) AS position,
            EXISTS (SELECT FROM durable.step_executions s
                    WHERE s.execution_id = e.id AND s.path = %(path)s AND s.visit = %(visit)s
-                     AND s.status = 'completed') AS finished
+                     AND (s.status = 'completed'
+                          OR s.status = 'failed' AND s.attempt = %(attempt)s)) AS finished
     FROM durable.workflow_executions e
     WHERE e.id = %(id)s::uuid AND e.lock_token = %(lock_token)s::uuid AND e.status = 'running'
     FOR NO KEY UPDATE OF e

@@ -1,0 +1,89 @@
+"""Where a bench runs: a server with its usual durability, and what has to be said of it."""
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from durable_otp.storage import embedded
+
+
+@contextmanager
+def database(dsn: str | None) -> Iterator[str]:
+    """Give a DSN: the one given, else of a private server with fsync and synchronous_commit on."""
+    if dsn is not None:
+        yield dsn
+        return
+    with tempfile.TemporaryDirectory(prefix="durable-otp-bench-") as directory:
+        place = Path(directory) / "pg"
+        server = embedded.acquire(place, mode="durable")
+        try:
+            yield server.dsn
+        finally:
+            server.release()
+            embedded.reset(place, force=True)
+
+
+@contextmanager
+def schema(dsn: str) -> Iterator[str]:
+    """Give the name of a schema that is dropped afterwards."""
+    name = f"bench_{uuid.uuid4().hex[:12]}"
+    yield name
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("SET client_min_messages = error")
+        connection.execute(f'DROP SCHEMA IF EXISTS "{name}" CASCADE')
+
+
+def conditions(dsn: str) -> dict[str, Any]:
+    """Return what a number means nothing without."""
+    with psycopg.connect(dsn) as connection:
+        shown = {
+            name: connection.execute(f"SHOW {name}").fetchone()[0]  # type: ignore[index]
+            for name in ("server_version", "fsync", "synchronous_commit", "data_checksums")
+        }
+    return {
+        **shown,
+        "python": platform.python_version(),
+        "psycopg": psycopg.__version__,
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 2),
+        "commit": _commit(),
+    }
+
+
+def milliseconds(seconds: Sequence[float]) -> dict[str, float]:
+    """Return the median, the 99th percentile and the largest of some durations."""
+    ordered = sorted(seconds)
+    at_99 = ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
+    return {
+        "p50_ms": round(statistics.median(ordered) * 1000, 2),
+        "p99_ms": round(at_99 * 1000, 2),
+        "max_ms": round(ordered[-1] * 1000, 2),
+    }
+
+
+def say(line: dict[str, Any]) -> None:
+    """Print one result."""
+    print(json.dumps(line), flush=True)
+
+
+def note(text: str) -> None:
+    """Print progress where it is not in the way of the results."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def _commit() -> str:
+    described = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
+    )
+    return described.stdout.strip()

@@ -1,0 +1,266 @@
+"""How executions begin and how they are called off, row by row."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime
+
+import psycopg
+import pytest
+
+from durable_otp.errors import AlreadyFinished, ExecutionNotFound
+from durable_otp.storage import executions
+from durable_otp.storage.database import Database
+from durable_otp.storage.executions import NewExecution, Start
+from durable_otp.storage.identity import new_id
+from tests.support.tables import heard
+from tests.support.waiting import wait_until
+
+HOW = Start(workflow="w", version="1", queue="default", priority=0)
+FINAL = ("completed", "failed", "cancelled", "compensated", "compensation_failed")
+
+
+def test_a_start_writes_a_pending_row_that_is_due(tables, database):
+    how = Start(workflow="shop", version="3", queue="q", priority=7, timeout=60.5)
+    (id_,) = database.run(executions.start, how, [NewExecution('{"a": [1]}', "key")])
+    row = tables.row(id_)
+    assert (row["workflow"], row["version"], row["queue"], row["priority"]) == ("shop", "3", "q", 7)
+    assert (row["status"], row["input"], row["idempotency_key"]) == ("pending", {"a": [1]}, "key")
+    assert row["inserted_at"] == row["updated_at"] == row["scheduled_at"]
+    assert (row["deadline_at"] - row["inserted_at"]).total_seconds() == 60.5
+    assert (row["started_at"], row["parent_id"], row["lock_token"]) == (None, None, None)
+
+
+def test_a_start_without_input_timeout_and_key_leaves_them_empty(tables, database):
+    (id_,) = database.run(executions.start, HOW, [NewExecution(None)])
+    row = tables.row(id_)
+    assert (row["input"], row["deadline_at"], row["idempotency_key"]) == (None, None, None)
+
+
+def test_what_is_due_is_told_once_a_transaction_and_what_is_not_is_not(tables, database):
+    with tables.listen("queue") as listener:
+        database.run(executions.start, HOW, [NewExecution(None) for _ in range(5)])
+        assert heard(listener) == ["default"]
+        later = Start("w", "1", "default", 0, scheduled_at=datetime(2100, 1, 1, tzinfo=UTC))
+        (id_,) = database.run(executions.start, later, [NewExecution(None)])
+        assert heard(listener) == []
+    assert tables.row(id_)["scheduled_at"] == later.scheduled_at
+
+
+def test_ids_come_back_in_the_order_given_over_many_batches(tables, database):
+    new = [NewExecution(str(number)) for number in range(2500)]
+    ids = database.run(executions.start, HOW, new)
+    assert ids == [each.id for each in new]
+    rows = tables.sql("SELECT id::text, input FROM durable.workflow_executions")
+    assert {row["id"]: str(row["input"]) for row in rows} == {each.id: each.input for each in new}
+
+
+def test_a_thousand_are_one_statement(database):
+    steps = executions.start(HOW, [NewExecution(None) for _ in range(2001)])
+    sizes, rows = [], None
+    with suppress(StopIteration):
+        while True:
+            ids = steps.send(rows).parameters["ids"]
+            sizes.append(len(ids))
+            rows = [{"given_id": id_, "id": id_} for id_ in ids]
+    assert sizes == [1000, 1000, 1]
+
+
+def test_a_repeated_start_changes_nothing(tables, database):
+    new = [NewExecution(None), NewExecution(None, "k")]
+    first = database.run(executions.start, HOW, new)
+    with tables.listen("queue") as listener:
+        assert database.run(executions.start, HOW, new) == first
+        assert heard(listener) == []
+    assert len(tables.sql("SELECT FROM durable.workflow_executions")) == 2
+
+
+def test_a_key_that_is_taken_gives_its_execution_whatever_became_of_it(tables, database):
+    for status in ("pending", "running", "waiting", *FINAL):
+        existing = tables.add(status, idempotency_key=status)
+        assert database.run(executions.start, HOW, [NewExecution("1", status)]) == [existing]
+
+
+def test_keys_are_per_workflow_name_over_versions(tables, database):
+    existing = tables.add(workflow="w", version="0", idempotency_key="k")
+    assert database.run(executions.start, HOW, [NewExecution(None, "k")]) == [existing]
+    other = Start("other", "1", "default", 0)
+    assert database.run(executions.start, other, [NewExecution(None, "k")]) != [existing]
+
+
+def test_a_key_twice_in_one_call_is_one_execution(tables, database):
+    new = [NewExecution(None, key) for key in ("a", "b", "a", None, None, "b")]
+    ids = database.run(executions.start, HOW, new)
+    assert ids[0] == ids[2]
+    assert ids[1] == ids[5]
+    assert len(set(ids)) == len(tables.sql("SELECT FROM durable.workflow_executions")) == 4
+
+
+def test_the_same_keys_from_many_sides_make_one_execution_each(tables):
+    keys = [f"k{number}" for number in range(50)]
+    start = threading.Barrier(6)
+
+    def work(number: int) -> list[str]:
+        order = keys if number % 2 else keys[::-1]
+        database = Database(tables.dsn, tables.schema, role=f"starter {number}")
+        start.wait()
+        try:
+            new = [NewExecution(None, key) for key in order]
+            return sorted(database.run(executions.start, HOW, new))
+        finally:
+            database.close()
+
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(work, range(6)))
+    assert all(answer == answers[0] for answer in answers)
+    assert len(set(answers[0])) == 50
+
+
+def test_a_key_that_another_transaction_is_taking_is_waited_for(tables, database):
+    other = psycopg.connect(tables.dsn)
+    id_ = new_id()
+    other.execute(
+        f"INSERT INTO {tables.schema}.workflow_executions (id, workflow, version, scheduled_at, "
+        "inserted_at, updated_at, idempotency_key) VALUES (%s, 'w', '1', now(), now(), now(), 'k')",
+        [id_],
+    )
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(database.run, executions.start, HOW, [NewExecution(None, "k")])
+        wait_until(
+            lambda: tables.sql(
+                "SELECT FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid()"
+            ),
+            what="the second to wait",
+        )
+        other.commit()
+        assert waiting.result(10) == [id_]
+    other.close()
+
+
+@pytest.mark.parametrize("status", ["pending", "running", "waiting"])
+def test_what_has_not_ended_can_be_cancelled(tables, database, status):
+    id_ = tables.add(status, current_step="charge")
+    database.run(executions.cancel, id_, "changed my mind")
+    row = tables.row(id_)
+    assert (row["status"], row["current_step"]) == ("cancelled", "charge")
+    assert row["error"] == {"type": "cancelled", "message": "changed my mind"}
+    assert row["completed_at"] is not None
+    assert (row["lock_token"], row["locked_by"], row["locked_at"]) == (None, None, None)
+
+
+def test_a_cancel_without_a_reason_says_so(tables, database):
+    id_ = tables.add()
+    database.run(executions.cancel, id_, None)
+    assert tables.row(id_)["error"]["message"] == "The execution was cancelled."
+
+
+@pytest.mark.parametrize("status", ["compensating", *FINAL])
+def test_what_has_ended_or_is_being_undone_cannot(tables, database, status):
+    id_ = tables.add(status)
+    before = tables.row(id_)
+    with pytest.raises(AlreadyFinished, match=rf"{id_} is {status} and cannot be cancelled"):
+        database.run(executions.cancel, id_, None)
+    assert tables.row(id_) == before
+
+
+@pytest.mark.parametrize("id_", ["", "no", "00000000-0000-4000-8000-0000000000ff"])
+def test_an_unknown_id_cannot_be_cancelled_or_watched(database, tables, id_):
+    with pytest.raises(ExecutionNotFound):
+        database.run(executions.cancel, id_, None)
+    with pytest.raises(ExecutionNotFound):
+        database.run(executions.watch, id_)
+
+
+def test_a_cancel_takes_all_descendants_that_have_not_ended(tables, database):
+    root = tables.add("waiting", due_in=None)
+    child = tables.add("waiting", due_in=None, parent_id=root)
+    done = tables.add("completed", parent_id=root)
+    below_done = tables.add("running", parent_id=done)
+    grandchild = tables.add("running", parent_id=child)
+    undoing = tables.add("compensating", parent_id=child)
+    stranger = tables.add()
+    database.run(executions.cancel, root, "stop")
+    cancelled = (root, child, below_done, grandchild)
+    assert {tables.status(id_) for id_ in cancelled} == {"cancelled"}
+    assert {tables.row(id_)["error"]["message"] for id_ in cancelled} == {"stop"}
+    rest = (done, undoing, stranger)
+    assert [tables.status(id_) for id_ in rest] == ["completed", "compensating", "pending"]
+
+
+def test_a_cancelled_child_leaves_its_parent_alone(tables, database):
+    root = tables.add("waiting", due_in=None)
+    child = tables.add(parent_id=root)
+    database.run(executions.cancel, child, None)
+    assert (tables.status(root), tables.status(child)) == ("waiting", "cancelled")
+
+
+def test_a_cancel_closes_the_open_waits(tables, database):
+    id_ = tables.add("waiting", due_in=None)
+    tables.add_wait(id_)
+    tables.add_wait(id_, ordinal=2, status="answered")
+    database.run(executions.cancel, id_, None)
+    rows = tables.sql("SELECT ordinal, status FROM durable.waits ORDER BY ordinal")
+    assert [row["status"] for row in rows] == ["cancelled", "answered"]
+
+
+def test_holders_and_watchers_are_told_of_a_cancel(tables, database):
+    parent = tables.add("waiting", due_in=None, watched=True)
+    held = tables.add("running", parent_id=parent)
+    with tables.listen("cancel") as cancels, tables.listen("done") as ends:
+        database.run(executions.cancel, parent, None)
+        assert heard(cancels) == [held]
+        assert heard(ends) == [parent]
+
+
+def test_a_child_being_made_during_a_cancel_does_not_survive_it(tables, database):
+    """Its maker locks the parent; the cancel waits for that and then reads the children."""
+    parent = tables.add("running")
+    child = new_id()
+    maker = psycopg.connect(tables.dsn)
+    maker.execute(
+        f"INSERT INTO {tables.schema}.workflow_executions (id, workflow, version, scheduled_at, "
+        "inserted_at, updated_at, parent_id) VALUES (%s, 'w', '1', now(), now(), now(), %s)",
+        [child, parent],
+    )
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(database.run, executions.cancel, parent, None)
+        wait_until(
+            lambda: tables.sql(
+                "SELECT FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid()"
+            ),
+            what="the cancel to wait",
+        )
+        maker.commit()
+        waiting.result(10)
+    maker.close()
+    assert (tables.status(parent), tables.status(child)) == ("cancelled", "cancelled")
+
+
+def test_cancels_of_one_family_from_many_sides_do_not_deadlock(tables):
+    root = tables.add("waiting", due_in=None)
+    children = [tables.add("waiting", due_in=None, parent_id=root) for _ in range(5)]
+    leaves = [tables.add("running", parent_id=child) for child in children for _ in range(3)]
+    everyone = [root, *children, *leaves]
+    start = threading.Barrier(6)
+
+    def cancel(number: int) -> None:
+        database = Database(tables.dsn, tables.schema, role=f"canceller {number}")
+        start.wait()
+        for id_ in everyone if number % 2 else everyone[::-1]:
+            try:
+                database.run(executions.cancel, id_, None)
+            except AlreadyFinished:
+                continue
+        database.close()
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(cancel, range(6)))
+    assert {tables.status(id_) for id_ in everyone} == {"cancelled"}
+
+
+def test_watching_marks_what_has_not_ended(tables, database):
+    running, ended = tables.add("running"), tables.add("failed")
+    assert database.run(executions.watch, running) == "running"
+    assert database.run(executions.watch, ended) == "failed"
+    assert tables.row(running)["watched"]
+    assert not tables.row(ended)["watched"]
