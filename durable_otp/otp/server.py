@@ -11,11 +11,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
-from durable_otp.otp import calls, link, loop, restart
+from durable_otp.otp import calls, link, loop
 from durable_otp.otp.calls import Call, ChildCounts, ChildInfo, SupervisorEvent
 from durable_otp.otp.channel import AsyncParentLink
 from durable_otp.otp.child_spec import DynamicSupervisorSpec, SupervisorSpec
-from durable_otp.otp.dynamic import DynamicSupervisor, Place
+from durable_otp.otp.dynamic import DynamicSupervisor
 from durable_otp.otp.errors import (
     InvalidSpec,
     NoProcess,
@@ -60,12 +60,12 @@ class DynamicActor(DynamicSupervisor):
 
     def __init__(self, spec: DynamicSupervisorSpec, **hooks: Any) -> None:
         self._left: Callable[[Child], None] = hooks.pop("on_exit")
-        self._auto_shutdown = spec.auto_shutdown
         super().__init__(
             spec.template,
             intensity=spec.intensity,
             period=spec.period,
             max_children=spec.max_children,
+            auto_shutdown=spec.auto_shutdown,
             on_exit=self._charge,
             **hooks,
         )
@@ -114,15 +114,6 @@ class DynamicActor(DynamicSupervisor):
         if self._stopping.is_set() or self.exceeded.is_set():
             await asyncio.wait({self.finished})
             raise NoProcess(self.template.id)
-
-    def _leave(self, place: Place) -> None:
-        super()._leave(place)
-        if restart.ends_supervisor(
-            self._auto_shutdown,
-            significant=place.spec.significant,
-            others_significant=[each.spec.significant for each in self._places],
-        ):
-            self.exceeded.set()
 
 
 class Server:

@@ -22,9 +22,10 @@ def test_a_graceful_stop_lets_the_step_finish_and_counts_nothing(
         handle = tree.start(one=f"gate:{tmp_path / 'open'}")
         queued = [tree.start(one=f"gate:{tmp_path / 'open'}") for _ in range(3)]
         worker = tree.pid_in(handle)
-        everybody, sibling = tree.pids(), tree.child("sleep_waker")["pid"]
+        (spare,) = wait_until(lambda: tree.idle() if len(tree.idle()) == 1 else [])
+        everybody = tree.pids()
         kill(tree.runtime.pid, signal.SIGTERM)
-        wait_until(lambda: is_gone(sibling))  # the stop is under way
+        wait_until(lambda: is_gone(spare))  # all workers have been told
         assert not is_gone(worker)
         (tmp_path / "open").touch()
         reason = tree.runtime.wait(30)

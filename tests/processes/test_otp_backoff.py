@@ -1,4 +1,4 @@
-"""Restarts that slow down: per child, per dynamic template, and at the root instead of giving up."""
+"""Restarts that slow down: per child, per template, and at the root instead of giving up."""
 
 import asyncio
 import os
@@ -130,7 +130,9 @@ def test_a_nested_tree_that_does_not_come_up_slows_its_root_down_too(
 ) -> None:
     worker = ChildSpec("w", programs.count_starts, (str(tmp_path / "starts"), 2))
     nested = ChildSpec("n", SupervisorSpec(SupervisorFlags(intensity=0), [worker]))
-    _, story = grow(nested, flags=SupervisorFlags(0, on_exceeded="backoff", backoff=QUICK))
+    _, story = grow(
+        nested, flags=SupervisorFlags(intensity=0, on_exceeded="backoff", backoff=QUICK)
+    )
     kill(story, "n/w")
     story.wait_for("start_failed", "n", times=3)
     assert story.told("gave_up", "n/w")

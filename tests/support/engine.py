@@ -1,4 +1,4 @@
-"""The engine without PostgreSQL and without processes: a journal in memory, and a host that notes."""
+"""The engine without PostgreSQL or processes: a journal in memory, and a host that notes."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

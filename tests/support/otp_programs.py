@@ -33,8 +33,24 @@ from tests.support.waiting import wait_until
 def obey(parent: ParentLink, *_: Any) -> None:
     """Be ready and wait for the stop."""
     parent.ready({"pgid": os.getpgrp()})
+    wait_for_the_stop(parent)
+
+
+def wait_for_the_stop(parent: ParentLink) -> None:
+    """Do nothing until then."""
     while not parent.stopping:
         parent.receive(None)
+
+
+def note_signals(parent: ParentLink, path: str) -> None:
+    """Write down what happens to this process."""
+    with Path(path).open("a", buffering=1) as notes:
+        signal.signal(signal.SIGINT, lambda *_: notes.write("interrupted\n"))
+        parent.ready()
+        notes.write("ready\n")
+        while not parent.stopping:
+            parent.receive(None)
+        notes.write("stopping\n")
 
 
 def ignore_term(parent: ParentLink) -> None:
