@@ -50,6 +50,9 @@ class Claim:
 
     id: str
     input: Any
+    queue: str
+    home_queue: str
+    """Where the execution was started, and where steps run that ask for no queue."""
     is_fresh: bool
     """Nothing was ever recorded of it, so there is nothing to read."""
 
@@ -109,6 +112,10 @@ class _Execution:
     def _pass(self, position: Position) -> Position | Outcome:
         """Attempt the step at a position until it completes, or until the worker must let go."""
         step = self._definition.node(position.path)
+        queue = step.queue or self._claim.home_queue
+        if queue != self._claim.queue:
+            self._journal.move(queue, step.path)
+            return Outcome.MOVED
         record = self._record(step)
         while True:
             attempt, end, duration = self._attempt(step, position, record)
@@ -138,7 +145,7 @@ class _Execution:
     ) -> tuple[Attempt, AttemptEnd, float]:
         number = record.recorded_attempts + 1
         attempt = Attempt(position.number, step.path, step.name, step.kind, record.visit, number)
-        run = StepRun(self._context(attempt, position), record, self._journal)
+        run = StepRun(self._context(attempt, position), record, self._host.now)
         self._host.start_capture()
         self._host.begun(Begun(attempt, step.timeout, _retry_after_timeout(step, record)))
         started = monotonic()

@@ -271,8 +271,15 @@ async def _abandon(actor: Actor, boot: "asyncio.Future[None]") -> None:
     await actor.stop()
 
 
-async def until_finished(actor: Actor, stopping: asyncio.Event, ready: Callable[[], None]) -> None:
+async def until_finished(
+    actor: Actor,
+    stopping: asyncio.Event,
+    ready: Callable[[], None],
+    before_stop: Callable[[], None] = lambda: None,
+) -> None:
     """Boot the supervisor, say ``ready``, and return when it has ended: stopped, or by itself.
+
+    ``before_stop`` is called when it was asked to stop, before the first child is told.
 
     Raises:
         StartFailed: a child did not start; everything is stopped.
@@ -288,6 +295,8 @@ async def until_finished(actor: Actor, stopping: asyncio.Event, ready: Callable[
         ready()
         waiting: set[asyncio.Future[Any]] = {actor.finished, stop}
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        if stop.done():
+            before_stop()
         await actor.stop()
         actor.finished.result()  # an error of the supervisor's own ends the process
     finally:

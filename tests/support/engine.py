@@ -43,9 +43,6 @@ class MemoryJournal:
         answers = {ordinal: each for (at, ordinal), each in self.waits.items() if at == path}
         return VisitRecord(1, recorded, recorded, answers)
 
-    def now(self) -> datetime:
-        return datetime(2026, 1, 2, tzinfo=UTC)
-
     def checkpoint(self, completion: Completion) -> None:
         self._fence()
         self.completions.append(completion)
@@ -64,6 +61,10 @@ class MemoryJournal:
         self._fence()
         self.failures += [failure] if failure else []
         self.ended = ("failed", error["type"])
+
+    def move(self, queue: str, path: str) -> None:
+        self._fence()
+        self.ended = ("pending", queue)
 
     def suspend(self, path: str, visit: int, waits: Sequence[tuple[int, WaitRequest]]) -> None:
         self._fence()
@@ -89,6 +90,9 @@ class NotingHost:
     stop_at: str = ""
     interrupted: bool = False
     stopping: bool = False
+
+    def now(self) -> datetime:
+        return datetime(2026, 1, 2, tzinfo=UTC)
 
     def begun(self, begun: Begun) -> None:
         self.notes.append(f"begun {begun.attempt.path} {begun.attempt.number}")
@@ -119,9 +123,10 @@ def run(
     journal: MemoryJournal | None = None,
     host: NotingHost | None = None,
     limits: Limits = LIMITS,
+    queue: str = "default",
 ) -> Outcome:
     """Give an execution to the engine once."""
     journal = MemoryJournal() if journal is None else journal
     is_fresh = not (journal.completions or journal.failures or journal.waits)
-    claim = Claim("an id", canonical(given, what="input"), is_fresh)
+    claim = Claim("an id", canonical(given, what="input"), queue, "default", is_fresh)
     return execute(claim, workflow.definition(), journal, host or NotingHost(), limits)

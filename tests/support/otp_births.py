@@ -75,9 +75,12 @@ def race_a_signal_into_the_wait(parent: ParentLink) -> None:
 
 def die_with_a_grandchild_that_keeps_everything(parent: ParentLink) -> None:
     """Leave a process behind that holds every descriptor of this one, and end."""
+    reader, writer = os.pipe()
     if os.fork() == 0:
         os.setsid()
+        os.write(writer, b"hidden")
         signal.pause()
+    os.read(reader, 6)
     parent.ready()
 
 
