@@ -25,6 +25,7 @@ Each fact of part 2 of the semantics, and the test that shows it (here, unless a
 * subreaper: ``test_who_hides_in_another_session_is_adopted_killed_and_noted_once``
 * PID 1 reaps everything: test_otp_pid_one
 * a killed supervisor's orphans are cleared first:
+  ``test_nothing_of_a_killed_supervisor_lives_when_its_replacements_children_start``,
   ``test_the_orphans_of_a_killed_supervisor_are_gone_before_its_replacement_starts``
 * SIGCONT after SIGTERM: ``test_a_stopped_process_is_continued_so_that_it_sees_sigterm`` in
   test_otp_tree; deadlines are the supervisor's: ``test_a_deadlock_in_c_is_killed_at_the_deadline``
@@ -104,13 +105,21 @@ def test_a_group_is_killed_before_its_leader_is_reaped() -> None:
     assert in_order, seen
 
 
-def test_a_child_whose_parent_died_at_its_birth_does_not_live(grow: Grow, tmp_path: Path) -> None:
-    marker = tmp_path / "marker"
-    program = partial(births.lose_the_parent_at_birth, marker=str(marker))
-    child = ChildSpec("a", programs.run_async, (program,), restart="temporary", type="supervisor")
-    supervisor, story = grow(child)
-    assert story.wait_for("stopped", "a").facts["reason"] == "killed"
-    wait_until(lambda: psutil.Process(supervisor.pid).children() == [])
+LOSE_THE_PARENT = """
+import asyncio, sys
+from tests.support import otp_births as births
+
+asyncio.run(births.lose_the_parent_at_birth(*sys.argv[1:]))
+"""
+
+
+def test_a_child_whose_parent_died_at_its_birth_does_not_live(tmp_path: Path) -> None:
+    newborn, marker = tmp_path / "newborn", tmp_path / "marker"
+    command = [sys.executable, "-c", LOSE_THE_PARENT, str(newborn), str(marker)]
+    ended = subprocess.run(command, cwd=Path(__file__).parents[2], check=False)
+    assert ended.returncode == -signal.SIGKILL
+    wait_until(lambda: newborn.exists() and newborn.read_text())
+    wait_until(lambda: programs.is_gone(int(newborn.read_text())))
     assert not marker.exists()
 
 
@@ -132,6 +141,16 @@ def test_the_orphans_of_a_killed_supervisor_are_gone_before_its_replacement_star
     lines = story.lines()
     again = len(lines) - 1 - lines[::-1].index("started n/m/s")
     assert max(map(lines.index, ("stopped n", "orphan ", "restarting n"))) < again
+
+
+def test_nothing_of_a_killed_supervisor_lives_when_its_replacements_children_start(
+    grow: Grow, tmp_path: Path
+) -> None:
+    worker = ChildSpec("w", births.hide_many, (str(tmp_path / "pids"), 300), start_timeout=60)
+    _, story = grow(ChildSpec("n", SupervisorSpec(SupervisorFlags(), [worker])))
+    os.kill(story.pid("n"), signal.SIGKILL)
+    story.wait_for("started", "n/w", times=2)
+    assert story.info("n/w") == {"alive": 0, "of": 300}
 
 
 def hang_in_c(parent: Any) -> None:

@@ -36,7 +36,7 @@ async def signal_before_the_first_act(_: AsyncParentLink, number: int) -> Any:
     return await outcome_of(programs.obey)
 
 
-async def lose_the_parent_at_birth(link: AsyncParentLink, marker: str) -> None:
+async def lose_the_parent_at_birth(newborn: str, marker: str) -> None:
     """Be killed by the newborn before it has asked to die with its parent."""
     me = os.getpid()
 
@@ -44,6 +44,7 @@ async def lose_the_parent_at_birth(link: AsyncParentLink, marker: str) -> None:
         os.kill(me, signal.SIGKILL)
         while os.getppid() == me:
             pass
+        Path(newborn).write_text(str(os.getpid()))
 
     after_fork(orphan_myself)
     await outcome_of(leave_a_mark, marker)
@@ -140,6 +141,24 @@ def hide_a_process(parent: ParentLink) -> None:
         os._exit(0)
     os.waitpid(between, 0)
     parent.ready({"hidden": int(os.read(reader, 20))})
+    programs.wait_for_the_stop(parent)
+
+
+def hide_many(parent: ParentLink, path: str, number: int) -> None:
+    """Say how many processes of the last time are alive, and start as many in other sessions."""
+    notes = Path(path)
+    old = [int(pid) for pid in notes.read_text().split()] if notes.exists() else []
+    alive = sum(not programs.is_gone(pid) for pid in old)
+    mine = []
+    for _ in range(number if not old else 0):
+        pid = os.fork()
+        if pid == 0:
+            os.setsid()
+            while True:
+                signal.pause()
+        mine.append(str(pid))
+    notes.write_text(" ".join(mine))
+    parent.ready({"alive": alive, "of": len(old)})
     programs.wait_for_the_stop(parent)
 
 
