@@ -187,7 +187,7 @@ async def fail_in_a_callback(_: AsyncParentLink) -> Any:
     pool = DynamicSupervisor(ChildSpec("w", echo), on_message=on_message)
     child = await pool.start_child()
     child.send("job")
-    await asyncio.sleep(60)
+    await asyncio.Event().wait()
 
 
 def test_an_error_in_a_callback_ends_the_program() -> None:

@@ -144,21 +144,25 @@ def hide_a_process(parent: ParentLink) -> None:
     programs.wait_for_the_stop(parent)
 
 
-def hide_many(parent: ParentLink, path: str, number: int) -> None:
-    """Say how many processes of the last time are alive, and start as many in other sessions."""
+def hide_one_that_dies_slowly(parent: ParentLink, path: str) -> None:
+    """Say whether the process of the last time is alive, and leave one that has much to give back.
+
+    The kernel takes tens of milliseconds for the memory of a process that was killed.
+    """
     notes = Path(path)
-    old = [int(pid) for pid in notes.read_text().split()] if notes.exists() else []
-    alive = sum(not programs.is_gone(pid) for pid in old)
-    mine = []
-    for _ in range(number if not old else 0):
-        pid = os.fork()
-        if pid == 0:
-            os.setsid()
-            while True:
-                signal.pause()
-        mine.append(str(pid))
-    notes.write_text(" ".join(mine))
-    parent.ready({"alive": alive, "of": len(old)})
+    old = int(notes.read_text()) if notes.exists() else None
+    alive = old is not None and not programs.is_gone(old)
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.setsid()
+        held = b"x" * (256 << 20)
+        os.write(writer, held[:1])
+        while True:
+            signal.pause()
+    os.read(reader, 1)
+    notes.write_text(str(pid))
+    parent.ready({"old": old, "alive": alive})
     programs.wait_for_the_stop(parent)
 
 

@@ -25,6 +25,7 @@ from durable_otp.otp import (
     SupervisorFlags,
     loop,
 )
+from durable_otp.otp.title import set_title
 from tests.support.waiting import wait_until
 
 # ---------------------------------------------------------------- children
@@ -56,6 +57,15 @@ def note_signals(parent: ParentLink, path: str) -> None:
 def ignore_term(parent: ParentLink) -> None:
     """Never stop by itself."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    parent.ready()
+    while not parent.lost:
+        parent.receive(None)
+
+
+def stay_when_told(parent: ParentLink) -> None:
+    """Show in the title that SIGTERM came, and go on."""
+    signal.signal(signal.SIGTERM, lambda *_: set_title("told"))
+    set_title("deaf")
     parent.ready()
     while not parent.lost:
         parent.receive(None)
