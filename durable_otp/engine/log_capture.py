@@ -38,7 +38,7 @@ class RecordLines(logging.Handler):
 def entries(captured: bytes) -> list[dict[str, Any]]:
     """Return the log entries of what was captured, in order; nothing in them is unstorable."""
     text = captured.decode("utf-8", "replace")
-    return [_entry(line) for line in text.splitlines() if line.strip()]
+    return [_entry(line) for line in text.split("\n") if line.strip()]
 
 
 def bounded(captured: bytes, longest: int) -> bytes:
