@@ -91,7 +91,9 @@ class StartableWorkflows:
             return _start(definition.description(), options), definition
         if not isinstance(workflow, str):
             raise TypeError(f"workflow must be a Workflow or the name of one, not {workflow!r}.")
-        description = self._database.run(definitions.published, workflow)
+        description = None
+        if workflow.isprintable():  # no other name can have been published
+            description = self._database.run(definitions.published, workflow)
         if description is None:
             raise WorkflowNotFound(
                 f"No workflow {workflow!r} is published in this schema; start it once as a "

@@ -35,42 +35,8 @@ in an event loop; ``loop`` and ``server`` make a process of one; ``root``, ``boo
 are the top of the tree.
 """
 
-from durable_otp.otp import loop, process
-from durable_otp.otp.calls import ChildCounts, ChildInfo, SupervisorEvent
-from durable_otp.otp.channel import AsyncParentLink
-from durable_otp.otp.child_spec import (
-    ChildSpec,
-    DynamicSupervisorSpec,
-    SupervisorFlags,
-    SupervisorSpec,
-)
-from durable_otp.otp.dynamic import DynamicSupervisor
-from durable_otp.otp.errors import (
-    AlreadyPresent,
-    AlreadyStarted,
-    InvalidSpec,
-    MaxChildren,
-    NoProcess,
-    NotFound,
-    NotSupported,
-    Restarting,
-    Running,
-    StartFailed,
-    SupervisorError,
-)
-from durable_otp.otp.exit_reason import (
-    ExitReason,
-    Failed,
-    Killed,
-    Normal,
-    Shutdown,
-    StartFailure,
-)
-from durable_otp.otp.host import Supervisor, SupervisorHandle
-from durable_otp.otp.link import Ignore, InitError, Message, ParentLink
-from durable_otp.otp.process import Child
-from durable_otp.otp.restart import RestartBackoff
-from durable_otp.otp.root import Root, RootHooks, run_root
+from importlib import import_module
+from typing import Any
 
 __all__ = [
     "AlreadyPresent",
@@ -113,3 +79,72 @@ __all__ = [
     "process",
     "run_root",
 ]
+
+_HOMES = {
+    "calls": (
+        "ChildCounts",
+        "ChildInfo",
+        "SupervisorEvent",
+    ),
+    "channel": ("AsyncParentLink",),
+    "child_spec": (
+        "ChildSpec",
+        "DynamicSupervisorSpec",
+        "SupervisorFlags",
+        "SupervisorSpec",
+    ),
+    "dynamic": ("DynamicSupervisor",),
+    "errors": (
+        "AlreadyPresent",
+        "AlreadyStarted",
+        "InvalidSpec",
+        "MaxChildren",
+        "NoProcess",
+        "NotFound",
+        "NotSupported",
+        "Restarting",
+        "Running",
+        "StartFailed",
+        "SupervisorError",
+    ),
+    "exit_reason": (
+        "ExitReason",
+        "Failed",
+        "Killed",
+        "Normal",
+        "Shutdown",
+        "StartFailure",
+    ),
+    "host": (
+        "Supervisor",
+        "SupervisorHandle",
+    ),
+    "link": (
+        "Ignore",
+        "InitError",
+        "Message",
+        "ParentLink",
+    ),
+    "process": ("Child",),
+    "restart": ("RestartBackoff",),
+    "root": (
+        "Root",
+        "RootHooks",
+        "run_root",
+    ),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name's module when it is first asked for: a small program needs a small part."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = import_module(f"{__name__}.{_HOME.get(name, name)}")
+    value = getattr(home, name) if name in _HOME else home
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

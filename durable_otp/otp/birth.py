@@ -9,6 +9,7 @@ are closed.
 
 import asyncio
 import contextlib
+import faulthandler
 import gc
 import os
 import signal
@@ -47,6 +48,8 @@ from durable_otp.otp.link import (
 )
 
 _BLOCKED = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP)
+
+_STDERR = 2
 
 _context = multiprocess.get_context("fork")
 _supervisor_pid: list[int] = []
@@ -130,7 +133,9 @@ def _settle_in(orders: Orders) -> ParentLink:
     asyncio.set_event_loop(None)
     asyncio._set_running_loop(None)  # noqa: SLF001 - the documented way to leave an inherited loop
     setproctitle.setproctitle(orders.spec.title or orders.spec.id)
-    parent = ParentLink(orders.connection)
+    if orders.spec.watchdog is not None:
+        faulthandler.enable(file=_STDERR)  # SIGABRT shows where it hangs
+    parent = ParentLink(orders.connection, watchdog=orders.spec.watchdog)
     parent.listen_for_signals()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _BLOCKED)
     return parent

@@ -25,6 +25,8 @@ from durable_otp.otp.link import Message
 from durable_otp.otp.root import Root, RootHooks, stop_or_end
 from durable_otp.otp.server import until_finished
 
+_PATIENCE = 1.0  # with a host that does not listen to the last words
+
 
 class _Hosted:
     """The root's side of the link to its host."""
@@ -46,7 +48,7 @@ class _Hosted:
 
     def _receive(self, message: Message) -> None:
         match message.kind:
-            case calls.CALL:
+            case link.CALL:
                 self.root.server.receive_call(message)
             case calls.REQUEST:
                 task = asyncio.get_running_loop().create_task(self._answer(message))
@@ -87,8 +89,7 @@ async def _main(connection: socket.socket, cargo: Cargo, host: int) -> int:
         try:
             hosted = _Hosted(connection, cargo, host, stopping)
         except InvalidSpec as error:
-            connection.settimeout(None)
-            connection.sendall(link.encode(Message(link.INIT_ERROR, errors.to_fields(error))))
+            _tell(connection, Message(link.INIT_ERROR, errors.to_fields(error)))
             return 1
         hosted.hooks.before_children(hosted.root)
         try:
@@ -119,6 +120,7 @@ def main(arguments: list[str]) -> NoReturn:
         code = 1
         traceback.print_exception(error)
         _tell_why(connection, error)
+    _tell(connection, Message(link.EXIT, {"code": code}))
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
@@ -127,9 +129,13 @@ def main(arguments: list[str]) -> NoReturn:
 def _tell_why(connection: socket.socket, error: Exception) -> None:
     failure = StartFailure("init", str(error), type=type(error).__name__)
     fields = errors.to_fields(StartFailed("root", failure))
-    connection.settimeout(None)
+    _tell(connection, Message(link.INIT_ERROR, fields))
+
+
+def _tell(connection: socket.socket, message: Message) -> None:
     with contextlib.suppress(OSError):
-        connection.sendall(link.encode(Message(link.INIT_ERROR, fields)))
+        connection.settimeout(_PATIENCE)
+        connection.sendall(link.encode(message))
 
 
 if __name__ == "__main__":

@@ -13,10 +13,8 @@ import dill
 from durable_otp.otp import errors
 from durable_otp.otp.child_spec import ChildSpec
 from durable_otp.otp.errors import NotSupported, SupervisorError
-from durable_otp.otp.link import Message
+from durable_otp.otp.link import CALL, REPLY, Message
 
-CALL = "otp.call"
-REPLY = "otp.reply"
 EVENT = "otp.event"
 REQUEST = "otp.request"
 STOP = "otp.stop"
@@ -59,13 +57,15 @@ class ChildCounts:
 class SupervisorEvent:
     """One thing that a supervisor did or saw, in order.
 
-    ``name``: started, start_failed, start_ignored, stopped, restarting, gave_up, orphan. ``path``:
-    the child's ids from the root's child downwards, joined by slashes.
+    ``name``: started, start_failed, start_ignored, stopped, restarting, hung, gave_up, orphan.
+    ``path``: the child's ids from the root's child downwards, joined by slashes. ``number`` counts
+    the events of the whole tree from 1.
     """
 
     name: str
     path: str
     facts: dict[str, Any]
+    number: int = 0
 
     def to_fields(self) -> dict[str, Any]:
         """Return the event as JSON, for a link."""

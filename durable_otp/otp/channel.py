@@ -100,6 +100,11 @@ class Channel:
             self._loop.remove_reader(self._connection)
             self._on_end()
 
+    def hear(self) -> None:
+        """Read what is there now, before the event loop would."""
+        if self._reading:
+            self._read()
+
     def drain(self) -> None:
         """Read all that an ended process has left in the link."""
         while self._reading and self._read():
@@ -133,6 +138,14 @@ class AsyncParentLink:
         self._waiting: deque[Message] = deque()
         self._on_lost = on_lost
         self._channel = Channel(parent.connection, self._receive, self._lose)
+        self._beating: asyncio.TimerHandle | None = None
+        self._beat(parent.beat_every)
+
+    def _beat(self, every: float | None) -> None:
+        """Show the supervisor's watchdog, if there is one, that this event loop turns."""
+        if every is not None:
+            self.send(link.BEAT)
+            self._beating = asyncio.get_running_loop().call_later(every, self._beat, every)
 
     @property
     def on_message(self) -> Callable[[Message], None] | None:
@@ -159,7 +172,7 @@ class AsyncParentLink:
         await self._channel.flush()
 
     def _receive(self, message: Message) -> None:
-        if message.kind == calls.CALL:
+        if message.kind == link.CALL:
             self._answer(message)
         elif self._on_message is None:
             self._waiting.append(message)
@@ -178,6 +191,8 @@ class AsyncParentLink:
 
     def detach(self) -> None:
         """Give the link back to synchronous code, for the last words of this process."""
+        if self._beating is not None:
+            self._beating.cancel()
         loop = asyncio.get_running_loop()
         loop.remove_reader(self.parent.connection)
         loop.remove_writer(self.parent.connection)

@@ -45,7 +45,8 @@ class ChildSpec:
     ``start`` gets the child's end of the link and must call ``parent.ready()`` within
     ``start_timeout`` seconds. ``shutdown`` is how long it may take to end after SIGTERM (default 5
     s; a nested supervisor as long as it needs). ``backoff`` slows down this child's restarts;
-    default: no delay, as in OTP.
+    default: no delay, as in OTP. A child that is silent for ``watchdog`` seconds (see
+    ``ParentLink.beat``) is made to show where it is, and killed; default: it may hang.
     """
 
     id: str
@@ -58,6 +59,7 @@ class ChildSpec:
     start_timeout: float | None = 30.0
     title: str | None = None
     backoff: RestartBackoff | None = None
+    watchdog: float | None = None
 
     def __post_init__(self) -> None:
         nested = isinstance(self.start, SupervisorSpec | DynamicSupervisorSpec)
@@ -83,6 +85,8 @@ class ChildSpec:
         _one_of("type", self.type, ("worker", "supervisor"))
         if not _is_shutdown(self.shutdown):
             raise InvalidSpec("shutdown", self.shutdown, 'seconds, "brutal_kill" or "infinity"')
+        _seconds_or_none("start_timeout", self.start_timeout)
+        _seconds_or_none("watchdog", self.watchdog)
 
     def _check_significant(self, auto_shutdown: AutoShutdown) -> None:
         if self.significant and auto_shutdown == "never":
@@ -122,17 +126,27 @@ class DynamicSupervisorSpec:
     intensity: int = 3
     period: float = 5.0
     max_children: int | None = None
+    auto_shutdown: AutoShutdown = "never"
 
     def check(self) -> None:
         """Raise InvalidSpec for the first thing that is wrong."""
-        SupervisorFlags(intensity=self.intensity, period=self.period).check()
-        self.template.check()
+        SupervisorFlags(
+            intensity=self.intensity, period=self.period, auto_shutdown=self.auto_shutdown
+        ).check()
+        self.template.check(self.auto_shutdown)
 
 
 def _one_of(what: str, value: object, allowed: Iterable[str]) -> None:
     choices = tuple(allowed)
     if value not in choices:
         raise InvalidSpec(what, value, " or ".join(choices))
+
+
+def _seconds_or_none(what: str, value: object) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+        raise InvalidSpec(what, value, "a number of seconds above 0, or None")
 
 
 def _is_shutdown(value: object) -> bool:

@@ -7,8 +7,9 @@ then not charged to the restart intensity.
 
 import asyncio
 import contextlib
+import random
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from durable_otp.clock import monotonic
@@ -22,14 +23,21 @@ from durable_otp.otp.process import Acknowledgement, Child, Ignored, Ready
 
 
 @dataclass(eq=False)
-class _Place:
+class Place:
     """What stays when a child is replaced: its id, its arguments, its history."""
 
     spec: ChildSpec
     child: Child | None = None
     starting: Child | None = None
     restarts: int = 0
-    removed: bool = False
+    failures: int = 0
+    lived: float = 0.0
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def removed(self) -> bool:
+        """Whether nobody is to live here any more."""
+        return self.gone.is_set()
 
 
 class DynamicSupervisor:
@@ -61,7 +69,7 @@ class DynamicSupervisor:
         self._on_message = on_message
         self._on_exit = on_exit
         self._on_event = on_event
-        self._places: list[_Place] = []
+        self._places: list[Place] = []
         self._born = 0
         self._stopping = asyncio.Event()
         self._restarts: set[asyncio.Task[None]] = set()
@@ -94,7 +102,7 @@ class DynamicSupervisor:
         name = child_id or f"{self.template.id}.{self._born}"
         title = self.template.title and f"{self.template.title}/{self._born}"
         args = (*self.template.args, *extra)
-        place = _Place(replace(self.template, id=name, args=args, title=title))
+        place = Place(replace(self.template, id=name, args=args, title=title))
         self._places.append(place)
         outcome = await self._start(place)
         if isinstance(outcome, StartFailure):
@@ -116,13 +124,20 @@ class DynamicSupervisor:
         self._remove(place)
         return await child.stop()
 
+    def cancel_restart(self, child_id: str) -> bool:
+        """Forget a child that is between two lives; return whether there was one of this id."""
+        waiting = [p for p in self._places if p.spec.id == child_id and p.child is None]
+        for place in waiting:
+            self._remove(place)
+        return bool(waiting)
+
     async def stop(self, timeout: float | None = None, *, brutal: bool = False) -> None:  # noqa: ASYNC109 - the deadline each child gets before SIGKILL
         """Stop everyone at once, under one deadline (default: the template's); start no more."""
         self._stopping.set()
         shutdown: Shutdown | None = "brutal_kill" if brutal else timeout
         places, self._places = self._places, []
         for place in places:
-            place.removed = True
+            place.gone.set()
         processes = [p for place in places for p in (place.child, place.starting) if p is not None]
         await asyncio.gather(*(each.stop(shutdown) for each in processes))
         if self._restarts:
@@ -130,12 +145,13 @@ class DynamicSupervisor:
 
     # what happens
 
-    async def _start(self, place: _Place) -> Acknowledgement:
+    async def _start(self, place: Place) -> Acknowledgement:
         try:
             child = Child(
                 place.spec,
                 on_message=self._on_message,
                 on_exit=lambda child, reason: self._exited(place, child, reason),
+                on_hung=self._report_hang,
             )
         except OSError as error:
             return StartFailure("exited", f"it could not be forked ({error})")
@@ -149,23 +165,31 @@ class DynamicSupervisor:
             self._report_end(place, child, child.exited.result())
         return outcome
 
-    def _exited(self, place: _Place, child: Child, reason: ExitReason) -> None:
+    def _report_hang(self, child: Child) -> None:
+        self._emit("hung", child, pid=child.pid, watchdog=child.spec.watchdog)
+
+    def _exited(self, place: Place, child: Child, reason: ExitReason) -> None:
         if place.starting is not child and child.is_ready:
             self._report_end(place, child, reason)
 
-    def _report_end(self, place: _Place, child: Child, reason: ExitReason) -> None:
+    def _report_end(self, place: Place, child: Child, reason: ExitReason) -> None:
         facts = {"pid": child.pid, "clean": reason.is_clean, **to_fields(reason)}
         self._emit("stopped", child, **facts)
         charged = True if self._on_exit is None else self._on_exit(child, reason)
         place.child = None
+        place.lived = monotonic() - child.started_at
         if place.removed or self._stopping.is_set():
             return
         if not restart.should_restart(place.spec.restart, reason):
-            self._remove(place)
+            self._leave(place)
         elif self._may_restart(place, charged=charged):
             self._begin(place)
 
-    def _may_restart(self, place: _Place, *, charged: bool) -> bool:
+    def _leave(self, place: Place) -> None:
+        """Let a child go that has ended and does not come back."""
+        self._remove(place)
+
+    def _may_restart(self, place: Place, *, charged: bool) -> bool:
         if self.exceeded.is_set():
             return False
         if charged and self._intensity.exceeded(monotonic()):
@@ -174,14 +198,17 @@ class DynamicSupervisor:
             return False
         return True
 
-    def _begin(self, place: _Place) -> None:
+    def _begin(self, place: Place) -> None:
         task = asyncio.get_running_loop().create_task(self._restart(place))
         self._restarts.add(task)
         task.add_done_callback(self._restarts.discard)
 
-    async def _restart(self, place: _Place) -> None:
+    async def _restart(self, place: Place) -> None:
         """Start the replacement; one that does not start counts as another death."""
         while not (place.removed or self._stopping.is_set()):
+            await self._back_off(place)
+            if place.removed:
+                return
             place.restarts += 1
             if place.spec.type == "supervisor":
                 await process.orphans_gone()
@@ -196,8 +223,21 @@ class DynamicSupervisor:
             if not self._may_restart(place, charged=True):
                 return
 
-    def _remove(self, place: _Place) -> None:
-        place.removed = True
+    async def _back_off(self, place: Place) -> None:
+        """Wait as the template's backoff says; being removed, or the stop, shortens it."""
+        backoff = place.spec.backoff
+        if backoff is None:
+            return
+        if place.lived >= backoff.reset_after:
+            place.failures = 0
+        place.failures += 1
+        place.lived = 0.0
+        delay = backoff.delay(place.failures, random.random())  # noqa: S311 - spreads, hides nothing
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(place.gone.wait(), delay)
+
+    def _remove(self, place: Place) -> None:
+        place.gone.set()
         with contextlib.suppress(ValueError):
             self._places.remove(place)
 
@@ -253,11 +293,11 @@ class DynamicSupervisor:
         return [_node(place) for place in self._places]
 
 
-def _state(place: _Place) -> Any:
+def _state(place: Place) -> Any:
     return "up" if place.child else "restarting"
 
 
-def _node(place: _Place) -> dict[str, Any]:
+def _node(place: Place) -> dict[str, Any]:
     child = place.child
     return {
         "id": place.spec.id,

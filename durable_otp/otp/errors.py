@@ -72,9 +72,9 @@ class MaxChildren(SupervisorError):  # noqa: N818
 
 
 class NotSupported(SupervisorError):  # noqa: N818
-    """This kind of supervisor does not know the call."""
+    """This process is no supervisor, or one of a kind that does not know the call."""
 
-    template = "{0} is not supported by this supervisor; a dynamic one has no child ids to name"
+    template = "{0} is not supported here; a dynamic supervisor has no ids, a worker no children"
 
 
 class NoProcess(SupervisorError):  # noqa: N818

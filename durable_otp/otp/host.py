@@ -27,7 +27,7 @@ from durable_otp.otp.child_spec import (
     SupervisorSpec,
 )
 from durable_otp.otp.errors import NoProcess
-from durable_otp.otp.exit_reason import ExitReason, from_wait
+from durable_otp.otp.exit_reason import ExitReason, Killed, from_wait
 from durable_otp.otp.link import FrameDecoder, Message, encode
 from durable_otp.otp.root import RootHooks
 
@@ -48,6 +48,8 @@ class RootProcess:
         self._numbers = itertools.count(1)
         self._pending: dict[int, concurrent.futures.Future[Any]] = {}
         self._lock = threading.Lock()
+        self._owner = os.getpid()
+        self._last_words: dict[str, Any] | None = None
         self._started: concurrent.futures.Future[None] = concurrent.futures.Future()
         self._ended: concurrent.futures.Future[ExitReason] = concurrent.futures.Future()
         self._connection, theirs = link.pair()
@@ -60,6 +62,11 @@ class RootProcess:
     def pid(self) -> int:
         """The root's pid."""
         return self._process.pid
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether this process started it: a forked copy of a host must not stop its tree."""
+        return os.getpid() == self._owner
 
     def wait_started(self) -> None:
         """Wait until every child is up.
@@ -98,7 +105,7 @@ class RootProcess:
         number = next(self._numbers)
         future: concurrent.futures.Future[Any] = concurrent.futures.Future()
         self._pending[number] = future
-        if self._ended.done():
+        if self._ended.done() or not self.is_ours:
             raise NoProcess("root")
         self.send(make(number))
         try:
@@ -120,7 +127,7 @@ class RootProcess:
             while data := self._connection.recv(_CHUNK):
                 for message in self._decoder.feed(data):
                     self._receive(message)
-        reason = _reason(self._process.wait())
+        reason = _reason(self._process.wait(), self._last_words)
         self._ended.set_result(reason)
         if not self._started.done():
             self._started.set_exception(NoProcess("root"))
@@ -136,8 +143,10 @@ class RootProcess:
                 self._started.set_result(None)
             case link.INIT_ERROR if not self._started.done():
                 self._started.set_exception(errors.from_fields(message.fields))
-            case calls.REPLY:
+            case link.REPLY:
                 self._settle(message)
+            case link.EXIT:
+                self._last_words = message.fields
             case _:
                 self._tell(message)
 
@@ -175,10 +184,17 @@ def _execute(payload: bytes, connection: socket.socket) -> "subprocess.Popen[byt
         os.close(cargo_fd)
 
 
-def _reason(code: int) -> ExitReason:
+def _reason(code: int, last_words: dict[str, Any] | None) -> ExitReason:
+    """Return why the root ended.
+
+    A host that reaps all its children (``waitpid(-1)``, or SIGCHLD ignored) has taken the status
+    before us, which then reads 0; only a root that said so has exited with 0.
+    """
     if code < 0:
         return from_wait(os.CLD_KILLED, -code)
-    return from_wait(os.CLD_EXITED, code)
+    if code:
+        return from_wait(os.CLD_EXITED, code)
+    return Killed() if last_words is None else from_wait(os.CLD_EXITED, last_words["code"])
 
 
 class SupervisorHandle:
@@ -301,8 +317,8 @@ class Supervisor(SupervisorHandle):
         return self
 
     def stop(self, timeout: float | None = None) -> ExitReason | None:
-        """Stop everything in order; after ``timeout`` seconds, at once. None when it never ran."""
-        if self._root is None:
+        """Stop everything in order; after ``timeout`` seconds, at once. None if it is not ours."""
+        if self._root is None or not self._root.is_ours:
             return None
         self._root.send(Message(calls.STOP, {}))
         if self._root.wait(timeout) is None:

@@ -21,18 +21,24 @@ from typing import Any, NamedTuple, NoReturn
 
 from pydantic_core import from_json, to_json
 
+from durable_otp.clock import Deadline, monotonic
+from durable_otp.otp import errors
 from durable_otp.otp.exit_reason import ExitReason, Shutdown, to_fields
 
 READY = "otp.ready"
 IGNORE = "otp.ignore"
 INIT_ERROR = "otp.init_error"
 EXIT = "otp.exit"
+BEAT = "otp.beat"
+CALL = "otp.call"
+REPLY = "otp.reply"
 STATE = "state"
 TREE = "tree"
 
 _LENGTHS = struct.Struct("!II")
 _MAX_FRAME = 1 << 30
 _CHUNK = 1 << 18
+_BEATS_PER_WATCH = 4
 
 
 class Message(NamedTuple):
@@ -126,8 +132,10 @@ class ParentLink:
     supervisor is gone: leave at once. ``acknowledged``: ``ready`` was called.
     """
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, *, watchdog: float | None = None) -> None:
         self.connection = connection
+        self.beat_every = None if watchdog is None else watchdog / _BEATS_PER_WATCH
+        self._next_beat = 0.0
         self.acknowledged = False
         self.lost = False
         self._stop_requested = False
@@ -174,6 +182,15 @@ class ParentLink:
         except (BrokenPipeError, ConnectionResetError):
             self.lost = True
 
+    def beat(self) -> None:
+        """Tell the supervisor's watchdog that this child is not hung; to be called often.
+
+        Sends no more than is needed, and nothing when the specification has no ``watchdog``.
+        """
+        if self.beat_every is not None and monotonic() >= self._next_beat:
+            self._next_beat = monotonic() + self.beat_every
+            self.send(BEAT)
+
     def exit(self, reason: ExitReason | None = None) -> NoReturn:
         """End this child with a clean reason (default: shutdown), unwinding its function."""
         raise Leave(reason or Shutdown())
@@ -187,11 +204,12 @@ class ParentLink:
 
         Returns None when something else ended the wait: ``timeout`` seconds passed, a descriptor of
         ``also`` is readable, a signal came or the supervisor is gone; look at ``stopping`` and
-        ``lost``.
+        ``lost``. Beats for the watchdog, also while it waits.
         """
+        self.beat()
         if self._messages:
             return self._messages.popleft()
-        ready = self._wait(timeout, also)
+        ready = self._wait_beating(timeout, also)
         if self._wakeup and self._wakeup[0].fileno() in ready:
             with contextlib.suppress(BlockingIOError):
                 self._wakeup[0].recv(4096)
@@ -208,6 +226,15 @@ class ParentLink:
             self._read()
         return self._messages.popleft() if self._messages else None
 
+    def _wait_beating(self, timeout: float | None, also: Sequence[int]) -> set[int]:
+        deadline = Deadline(timeout)
+        while True:
+            limits = [t for t in (deadline.remaining, self.beat_every) if t is not None]
+            ready = self._wait(min(limits, default=None), also)
+            if ready or deadline.passed:
+                return ready
+            self.beat()
+
     def _wait(self, timeout: float | None, also: Sequence[int]) -> set[int]:
         poll = select.poll()
         ours = (end.fileno() for end in (self.connection, *self._wakeup[:1]))
@@ -223,10 +250,18 @@ class ParentLink:
             return
         except ConnectionResetError:
             data = b""
-        if data:
-            self._messages.extend(self._decoder.feed(data))
-        else:
+        for message in self._decoder.feed(data):
+            if message.kind == CALL:
+                self._refuse(message)
+            else:
+                self._messages.append(message)
+        if not data:
             self.lost = True
+
+    def _refuse(self, call: Message) -> None:
+        """Answer that this process is not a supervisor."""
+        error = errors.to_fields(errors.NotSupported(call.fields["name"]))
+        self.send(REPLY, {"number": call.fields["number"], "error": error})
 
 
 def pair() -> tuple[socket.socket, socket.socket]:

@@ -20,6 +20,7 @@ from durable_otp.otp.orphans import bury_all
 
 _SWEEP_EVERY = 1.0
 _BURIAL = 2.0
+_HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 
 
 def run(parent: ParentLink, main: Callable[..., Awaitable[None]], *args: Any) -> None:
@@ -90,6 +91,7 @@ class Surroundings:
 
     async def __aenter__(self) -> None:
         birth.become_supervisor_process()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HEARD)  # whoever started us may block them
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._on_stop, number)
         self._loop.add_signal_handler(signal.SIGCHLD, process.sweep_orphans)
@@ -99,8 +101,8 @@ class Surroundings:
         if self._sweeper is not None:
             self._sweeper.cancel()
         process.kill_all()
-        bury_all(_BURIAL)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+        bury_all(_BURIAL, process.orphanage.spared)
+        for number in _HEARD:
             self._loop.remove_signal_handler(number)
 
     def _sweep(self) -> None:

@@ -20,9 +20,11 @@ from durable_otp.otp.child_spec import ChildSpec, Shutdown
 from durable_otp.otp.exit_reason import EX_IGNORE, ExitReason, Killed, StartFailure, from_wait
 from durable_otp.otp.link import Message
 from durable_otp.otp.orphans import Orphanage
+from durable_otp.otp.watchdog import Watchdog
 
 _UNKILLABLE_AFTER = 5.0
 _DEAF_AFTER = 1.0
+_DUMPED_AFTER = 2.0
 
 orphanage = Orphanage()
 _foreign_objects: list[object] = []
@@ -58,7 +60,8 @@ class Child:
     ``acknowledged`` is the outcome of its start, ``exited`` the reason of its end; both are
     futures. ``state`` is what it last said of itself ("state" and "tree" messages, merged).
     ``on_message(child, message)`` hears what it sends; ``on_exit(child, reason)`` is called when
-    it has been reaped and everything it sent was heard.
+    it has been reaped and everything it sent was heard; ``on_hung(child)`` when its watchdog has
+    found it hung, and its end is near.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class Child:
         *,
         on_message: "Callable[[Child, Message], None] | None" = None,
         on_exit: "Callable[[Child, ExitReason], None] | None" = None,
+        on_hung: "Callable[[Child], None] | None" = None,
     ) -> None:
         self.spec = spec
         self.id = spec.id
@@ -78,6 +82,8 @@ class Child:
         self.exited: asyncio.Future[ExitReason] = self._loop.create_future()
         self._on_message = on_message
         self._on_exit = on_exit
+        self._on_hung = on_hung
+        self._watchdog: Watchdog | None = None
         self._killed = False
         self._last_words: dict[str, Any] | None = None
         self._init_error: dict[str, Any] | None = None
@@ -114,16 +120,19 @@ class Child:
     # its life
 
     def _receive(self, message: Message) -> None:
+        if self._watchdog is not None:
+            self._watchdog.beat()
         match message.kind:
             case link.READY:
                 self.info = message.fields["info"]
                 self._acknowledge(Ready())
+                self._watch()
             case link.INIT_ERROR:
                 self._init_error = message.fields
             case link.EXIT:
                 self._last_words = message.fields
-            case link.IGNORE:
-                pass  # the exit code says the same, and only the end counts
+            case link.IGNORE | link.BEAT:
+                pass  # the exit code says the same, and only the end counts; heard above
             case _:
                 self._hear(message)
 
@@ -132,6 +141,20 @@ class Child:
             self.state |= message.fields
         if self._on_message is not None:
             self._on_message(self, message)
+
+    def _watch(self) -> None:
+        if self.spec.watchdog is not None:
+            self._watchdog = Watchdog(
+                self.spec.watchdog, listen=self._channel.hear, hung=self._hang
+            )
+
+    def _hang(self) -> None:
+        """Have a hung child write its stack to standard error, which ends it; or else kill it."""
+        if self._on_hung is not None:
+            self._on_hung(self)
+        self.signal(signal.SIGABRT)
+        self.signal(signal.SIGCONT)
+        self._loop.call_later(_DUMPED_AFTER, self.kill)
 
     def _link_ended(self) -> None:
         """Kill a child that cannot be spoken to any more; one that is just ending has time to."""
@@ -146,7 +169,10 @@ class Child:
 
     def _died(self) -> None:
         self._loop.remove_reader(self.pidfd)
+        if self._watchdog is not None:
+            self._watchdog.cancel()
         self._kill_group()
+        orphanage.group_killed(self.pid)
         ended = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
         if ended is None:  # only WNOHANG could answer so
             raise ChildProcessError(f"process {self.pid} was reaped by somebody else")

@@ -6,6 +6,7 @@ descriptor it was not given.
 """
 
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 Account = tuple[int, int]
+_ORDERS_TO_STOP = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -97,9 +99,27 @@ def detach(
         )
 
 
-def replace(argv: Sequence[str], *, environment: Mapping[str, str]) -> NoReturn:
-    """Become another program, which keeps this process's id, terminal and inheritable locks."""
+def replace(
+    argv: Sequence[str], *, environment: Mapping[str, str], hold_signals: bool = False
+) -> NoReturn:
+    """Become another program, which keeps this process's id, terminal and inheritable locks.
+
+    With ``hold_signals`` an order to stop that comes meanwhile waits until that program calls
+    ``take_signals``, or becomes a root.
+    """
+    if hold_signals:
+        signal.pthread_sigmask(signal.SIG_BLOCK, _ORDERS_TO_STOP)
     os.execvpe(argv[0], list(argv), dict(environment))  # noqa: S606 - no shell is the point
+
+
+def take_signals() -> None:
+    """Receive the orders to stop that ``replace`` held back."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ORDERS_TO_STOP)
+
+
+def take_sigterm_for_ctrl_c() -> None:
+    """Let SIGTERM raise ``KeyboardInterrupt`` as well, for a program that has to clean up."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def pause(seconds: float) -> None:

@@ -15,7 +15,7 @@ import setproctitle
 
 from durable_otp.clock import monotonic
 from durable_otp.events import emit
-from durable_otp.otp import loop
+from durable_otp.otp import linux, loop, process, program
 from durable_otp.otp.calls import SupervisorEvent
 from durable_otp.otp.child_spec import DynamicSupervisorSpec, SupervisorSpec
 from durable_otp.otp.link import Message
@@ -28,6 +28,9 @@ class RootHooks:
 
     def before_children(self, root: "Root") -> None:
         """Prepare the process that all others are forked from, e.g. import what they need."""
+
+    def on_started(self, root: "Root") -> None:
+        """Hear that every child is up, in a root in the foreground: a host is told otherwise."""
 
     def on_child_message(self, child_id: str, message: Message, root: "Root") -> None:
         """Hear what a child of the root sent; "state" and "tree" are merged already."""
@@ -120,11 +123,13 @@ def run_root(
 
 
 async def _foreground(spec: SupervisorSpec, hooks: RootHooks) -> int:
+    process.orphanage.spare(linux.child_pids())  # as PID 1 it has adopted what came before it
     stopping = asyncio.Event()
     async with loop.Surroundings(lambda _: stop_or_end(stopping)):
         root = Root(spec, hooks, lambda _: None)
+        program.take_signals()
         hooks.before_children(root)
-        await until_finished(root.server.actor, stopping, lambda: None)
+        await until_finished(root.server.actor, stopping, lambda: hooks.on_started(root))
     return 0 if stopping.is_set() else 1
 
 

@@ -7,14 +7,15 @@ upwards with the path they happened at, and pushes its part of the tree when tha
 import asyncio
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
-from durable_otp.otp import calls, link, loop
+from durable_otp.otp import calls, link, loop, restart
 from durable_otp.otp.calls import Call, ChildCounts, ChildInfo, SupervisorEvent
 from durable_otp.otp.channel import AsyncParentLink
 from durable_otp.otp.child_spec import DynamicSupervisorSpec, SupervisorSpec
-from durable_otp.otp.dynamic import DynamicSupervisor
+from durable_otp.otp.dynamic import DynamicSupervisor, Place
 from durable_otp.otp.errors import (
     InvalidSpec,
     NoProcess,
@@ -59,6 +60,7 @@ class DynamicActor(DynamicSupervisor):
 
     def __init__(self, spec: DynamicSupervisorSpec, **hooks: Any) -> None:
         self._left: Callable[[Child], None] = hooks.pop("on_exit")
+        self._auto_shutdown = spec.auto_shutdown
         super().__init__(
             spec.template,
             intensity=spec.intensity,
@@ -89,13 +91,38 @@ class DynamicActor(DynamicSupervisor):
             self.finished.set_result(Shutdown())
 
     async def terminate_child(self, child: Any) -> Any:
-        """Stop a child given by id or pid; one that is gone already is no error."""
-        if isinstance(child, Child):
-            return await super().terminate_child(child)
+        """Stop a child given by id or pid; a pid that is gone already is no error, as in OTP."""
+        await self._serving()
         found = next((c for c in self.children if child in (c.id, c.pid)), None)
-        if found is None and child == self.template.id:
+        if found is not None:
+            await super().terminate_child(found)
+        elif isinstance(child, str) and not self.cancel_restart(child):
             raise NotSupported("terminate_child")
-        return await super().terminate_child(found) if found else None
+
+    async def which_children(self) -> list[ChildInfo]:
+        """Return a line per child, those being restarted included."""
+        await self._serving()
+        return await super().which_children()
+
+    async def count_children(self) -> ChildCounts:
+        """Return how many children there are."""
+        await self._serving()
+        return await super().count_children()
+
+    async def _serving(self) -> None:
+        """Wait for the end of a supervisor that is ending, and say that it has."""
+        if self._stopping.is_set() or self.exceeded.is_set():
+            await asyncio.wait({self.finished})
+            raise NoProcess(self.template.id)
+
+    def _leave(self, place: Place) -> None:
+        super()._leave(place)
+        if restart.ends_supervisor(
+            self._auto_shutdown,
+            significant=place.spec.significant,
+            others_significant=[each.spec.significant for each in self._places],
+        ):
+            self.exceeded.set()
 
 
 class Server:
@@ -118,6 +145,7 @@ class Server:
         self._on_message = on_message
         self._pending: dict[int, tuple[Child, int]] = {}
         self._number = 0
+        self._events = 0
         self._push: asyncio.TimerHandle | None = None
         self._answering: set[asyncio.Task[None]] = set()
         self.actor = self._make(spec)
@@ -135,6 +163,8 @@ class Server:
     # upwards
 
     def _event(self, event: SupervisorEvent) -> None:
+        self._events += 1
+        event = replace(event, number=self._events)
         self._send_up(Message(calls.EVENT, event.to_fields()))
         self._on_event(event)
         self.changed()
@@ -143,7 +173,7 @@ class Server:
         match message.kind:
             case calls.EVENT:
                 self._event(SupervisorEvent(**message.fields).below(child.id))
-            case calls.REPLY:
+            case link.REPLY:
                 self._pass_reply(message)
             case _:
                 if message.kind in (link.STATE, link.TREE):

@@ -312,6 +312,7 @@ class SupervisorActor:
                 self._runnable(record.spec),
                 on_message=self._on_message,
                 on_exit=lambda child, reason: self._exited(record, child, reason),
+                on_hung=self._report_hang,
             )
         except OSError as error:
             return self._not_forked(record, error)
@@ -344,6 +345,9 @@ class SupervisorActor:
                 self._emit("start_ignored", child_id, pid=child.pid)
             case StartFailure():
                 self._emit("start_failed", child_id, pid=child.pid, failure=outcome.to_fields())
+
+    def _report_hang(self, child: Child) -> None:
+        self._emit("hung", child.id, pid=child.pid, watchdog=child.spec.watchdog)
 
     def _exited(self, record: Record, child: Child, reason: ExitReason) -> None:
         self._on_exit(child)

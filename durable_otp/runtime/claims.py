@@ -24,8 +24,11 @@ Workflows = list[tuple[str, str]]
 class Claims(Protocol):
     """What a manager asks of its queue."""
 
-    async def fetch(self, limit: int, workflows: Workflows) -> list[Claim]:
-        """Claim up to so many executions of these workflows; raises DatabaseUnreachable."""
+    def open(self, workflows: Workflows) -> None:
+        """Get ready to claim executions of these workflows; raises ConfigError."""
+
+    async def fetch(self, limit: int) -> list[Claim]:
+        """Claim up to so many executions; raises DatabaseUnreachable."""
 
     async def refresh(self, held: list[HeldClaim]) -> dict[str, Settled]:
         """Keep claims alive; return how each lock token fared; raises DatabaseUnreachable."""
@@ -38,10 +41,17 @@ class DatabaseClaims:
         self._database = database
         self._queue = queue
         self._manager = manager
+        self._workflows: Workflows = []
 
-    async def fetch(self, limit: int, workflows: Workflows) -> list[Claim]:
-        """Claim up to so many executions of these workflows."""
-        return await self._database.run(fetch_jobs, self._queue, limit, self._manager, workflows)
+    def open(self, workflows: Workflows) -> None:
+        """Take note of what may be claimed."""
+        self._workflows = workflows
+
+    async def fetch(self, limit: int) -> list[Claim]:
+        """Claim up to so many executions."""
+        return await self._database.run(
+            fetch_jobs, self._queue, limit, self._manager, self._workflows
+        )
 
     async def refresh(self, held: list[HeldClaim]) -> dict[str, Settled]:
         """Keep claims alive; return how each lock token fared."""
@@ -56,23 +66,27 @@ class AdapterClaims:
         self._manager = manager
         self._adapter: QueueAdapter | None = None
 
-    async def fetch(self, limit: int, workflows: Workflows) -> list[Claim]:
-        """Claim up to so many executions of these workflows."""
-        if self._adapter is None:
-            name = cast("str", self._settings.adapter)
-            self._adapter = open_adapter(name, self._settings.database, workflows)
-        jobs = await _in_thread(
-            self._adapter.fetch_jobs, self._settings.queue, limit, self._manager
-        )
+    def open(self, workflows: Workflows) -> None:
+        """Make the adapter."""
+        name = cast("str", self._settings.adapter)
+        self._adapter = open_adapter(name, self._settings.database, workflows)
+
+    async def fetch(self, limit: int) -> list[Claim]:
+        """Claim up to so many executions."""
+        fetch_jobs = self._opened().fetch_jobs
+        jobs = await _in_thread(fetch_jobs, self._settings.queue, limit, self._manager)
         return [_claim(job) for job in jobs]
 
     async def refresh(self, held: list[HeldClaim]) -> dict[str, Settled]:
         """Keep claims alive; return how each lock token fared."""
-        if self._adapter is None:
-            return {}
         pairs = [(claim.id, claim.lock_token) for claim in held]
-        settled = await _in_thread(self._adapter.heartbeat_many, pairs)
+        settled = await _in_thread(self._opened().heartbeat_many, pairs)
         return {claim.lock_token: settled[claim.id] for claim in held if claim.id in settled}
+
+    def _opened(self) -> QueueAdapter:
+        if self._adapter is None:
+            raise RuntimeError("AdapterClaims.open() comes before everything else")
+        return self._adapter
 
 
 def open_adapter(
@@ -90,7 +104,13 @@ def open_adapter(
         raise ConfigError(
             f'durable.adapter {name!r} cannot be found ({error}); write "module:attribute".'
         ) from None
-    adapter = make(database.dsn, schema=database.schema, workflows=workflows)
+    try:
+        adapter = make(database.dsn, schema=database.schema, workflows=workflows)
+    except Exception as error:
+        raise ConfigError(
+            f"durable.adapter {name!r} could not be made ({type(error).__name__}: {error}); it is "
+            "called as default_adapter is."
+        ) from error
     if not isinstance(adapter, QueueAdapter):
         raise ConfigError(f"durable.adapter {name!r} made {adapter!r}, which is no QueueAdapter.")
     return adapter

@@ -51,6 +51,10 @@ class NodeHooks(RootHooks):
         gc.collect()
         gc.freeze()
 
+    def on_started(self, root: Root) -> None:
+        """Log that the tree is up."""
+        emit("node_started", node=self.node_id, pid=root.tree()["pid"])
+
     def on_child_message(self, child_id: str, message: Message, root: Root) -> None:
         """Notice that a part of the tree has changed."""
         _ = child_id

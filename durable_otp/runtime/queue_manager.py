@@ -14,7 +14,7 @@ from typing import Any
 
 from durable_otp.clock import Deadline
 from durable_otp.engine.outcome import Outcome
-from durable_otp.errors import DatabaseUnreachable
+from durable_otp.errors import ConfigError, DatabaseUnreachable
 from durable_otp.events import emit
 from durable_otp.otp import AsyncParentLink, ExitReason, InitError, ParentLink, StartFailed, loop
 from durable_otp.otp.link import STATE, Message
@@ -65,7 +65,7 @@ class QueueManager:
         self._ready: deque[Held] = deque()
         self._runs = 0
         self._wake = asyncio.Event()
-        self._operators = QueueSettings()
+        self._operators: QueueSettings | None = None  # not read yet
         self._stopping = False
         self._releasing: set[asyncio.Future[None]] = set()
         self._push: asyncio.TimerHandle | None = None
@@ -76,6 +76,7 @@ class QueueManager:
         try:
             await self._start_workers()
             self._link.on_message = self._obey
+            self._push_state()
             self._link.ready({"workflows": self._crew.known_workflows})
             await self._work()
         finally:
@@ -86,7 +87,11 @@ class QueueManager:
         try:
             await self._crew.start(self.concurrency)
         except StartFailed as error:
-            raise InitError(str(error), fatal=error.failure.fatal) from None
+            raise InitError(error.failure.text, fatal=error.failure.fatal) from None
+        try:
+            self._claims.open(self._known())
+        except ConfigError as error:
+            raise InitError(str(error), fatal=True) from None
 
     async def _work(self) -> None:
         ends = [self._link.stopping.wait(), self._crew.exceeded.wait()]
@@ -112,12 +117,13 @@ class QueueManager:
     @property
     def concurrency(self) -> int:
         """How many executions may be in flight: what operators set, else the configuration's."""
-        return self._operators.concurrency or self._settings.concurrency
+        set_by_operators = self._operators and self._operators.concurrency
+        return set_by_operators or self._settings.concurrency
 
     @property
     def is_paused(self) -> bool:
         """Whether nothing is to be claimed."""
-        return self._operators.paused or self._stopping
+        return self._stopping or self._operators is None or self._operators.paused
 
     def look(self) -> None:
         """Have the queue looked at soon: something changed, or something was notified."""
@@ -145,7 +151,7 @@ class QueueManager:
         wanted = self._wanted()
         if wanted <= 0:
             return self._settings.poll_interval
-        claims = await self._claims.fetch(wanted, self._known())
+        claims = await self._claims.fetch(wanted)
         for claim in claims:
             self._take(claim)
         self._hand_out()
@@ -164,6 +170,8 @@ class QueueManager:
         return [(each["workflow"], each["version"]) for each in self._crew.known_workflows]
 
     def _take(self, claim: Claim) -> None:
+        for earlier in [each for each in self.held.values() if each.claim.id == claim.id]:
+            self.stop_body(claim.id, earlier.lock_token, Condemnation.CLAIM_LOST)
         self._runs += 1
         held = Held(claim, claim.lock_token, run=self._runs, alone=claim.alone)
         held.is_fresh = not claim.begun_before
@@ -328,7 +336,7 @@ class QueueManager:
                 "queue": self._settings.queue,
                 "concurrency": self.concurrency,
                 "busy": sum(station.held is not None for station in self._crew.stations),
-                "paused": self._operators.paused,
+                "paused": self._operators and self._operators.paused,
                 "children": self._crew.tree(),
             },
         )

@@ -3,11 +3,13 @@
 The root sends its copy of the tree when it has changed; nobody is asked for it.
 """
 
+import contextlib
 import os
 import socket
 from typing import Any
 
 from durable_otp.clock import monotonic
+from durable_otp.errors import DatabaseUnreachable
 from durable_otp.otp import Message, ParentLink
 from durable_otp.otp.title import set_title
 from durable_otp.runtime import messages
@@ -15,7 +17,7 @@ from durable_otp.runtime.recurring import pause_of, serve
 from durable_otp.runtime.settings import RegistrarSettings
 from durable_otp.storage.database import Database
 from durable_otp.storage.definitions import publish
-from durable_otp.storage.nodes import publish_node
+from durable_otp.storage.nodes import forget_nodes, publish_node
 
 AT_MOST_EVERY = 0.2
 
@@ -51,6 +53,11 @@ class Registrar:
         self._last = monotonic()
         return self._settings.node_timeout / 3
 
+    def leave(self) -> None:
+        """Take the node off the list: it stops in order, and nobody need wait for its silence."""
+        with contextlib.suppress(DatabaseUnreachable):
+            self._database.run(forget_nodes, [self._settings.node_id])
+
     def _node(self) -> dict[str, Any]:
         return {
             "id": self._settings.node_id,
@@ -70,3 +77,6 @@ def registrar(parent: ParentLink, title: str, settings: RegistrarSettings) -> No
     )
     work = Registrar(database, settings)
     serve(parent, database, work, on_message=work.take)
+    if not parent.lost:
+        work.leave()
+        database.close()

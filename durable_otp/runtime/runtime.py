@@ -11,12 +11,11 @@ from durable_otp.clock import Deadline
 from durable_otp.config import Config, from_mapping, load
 from durable_otp.durations import in_seconds
 from durable_otp.errors import ConfigError, DurableError
-from durable_otp.otp import ExitReason, NotFound, Supervisor
+from durable_otp.otp import ExitReason, NotFound, StartFailed, Supervisor
 from durable_otp.runtime import messages, tree
 from durable_otp.runtime.carried import carry
 from durable_otp.runtime.node import NodeHooks
 from durable_otp.runtime.starting import Prepared, check_connections, prepare
-from durable_otp.runtime.tree_view import flatten
 from durable_otp.storage.database import Database
 from durable_otp.storage.definitions import publish
 from durable_otp.storage.identity import new_id
@@ -87,6 +86,11 @@ class Runtime:
         try:
             self._supervisor.start()
             self._publish()
+        except StartFailed as error:
+            self.stop(0)
+            if error.failure.fatal:
+                raise ConfigError(error.failure.text) from None
+            raise
         except BaseException:
             self.stop(0)
             raise
@@ -153,7 +157,7 @@ class Runtime:
     def resume(self, queue: str) -> None:
         """Claim from a paused queue again."""
         self._set(queue, paused=False)
-        self._until(lambda node: not node["paused"], queue, "resume")
+        self._until(lambda node: node["paused"] is False, queue, "resume")
 
     def scale(self, queue: str, concurrency: int) -> None:
         """Run so many executions of a queue at once on this node; returns when it is in force."""
@@ -213,8 +217,8 @@ class Runtime:
         if queue not in self._config.queues:
             known = ", ".join(self._config.queues)
             raise ConfigError(f"Queue {queue!r} is not run here; there are: {known}.")
-        nodes = flatten(self.tree()["tree"])
-        return next(node for node in nodes if node.get("queue") == queue)
+        wanted = tree.manager_id(queue)
+        return next(node for node in self.tree()["tree"]["children"] if node["id"] == wanted)
 
     def _check_room(self, queue: str, concurrency: int) -> None:
         sections = dict(self._config.queues)

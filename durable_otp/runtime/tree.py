@@ -16,6 +16,7 @@ from durable_otp.runtime.settings import (
 )
 from durable_otp.runtime.sleep_waker import sleep_waker
 from durable_otp.runtime.stale_job_recovery import stale_job_recovery
+from durable_otp.runtime.tree_view import MANAGER
 from durable_otp.runtime.zombie_recovery import zombie_recovery
 
 SIBLINGS = {
@@ -30,8 +31,9 @@ SPARE_WORKERS = 1
 
 
 def root(config: Config, dsn: str, node_id: str, workflows: tuple[Carried, ...]) -> SupervisorSpec:
-    """Return the root supervisor: the queue managers first, then their siblings.
+    """Return the root supervisor: queue managers and their siblings.
 
+    The registrar is first in and last out, so that a stopping tree can be seen to stop.
     It never gives up: a PostgreSQL that is away must not burn the tree down.
     """
     flags = SupervisorFlags(
@@ -47,12 +49,12 @@ def root(config: Config, dsn: str, node_id: str, workflows: tuple[Carried, ...])
         return SupervisorSpec(flags, (registrar_child,))
     managers = (_manager(config, database, node_id, workflows, queue) for queue in config.queues)
     siblings = (_sibling(config, database, title, name) for name in SIBLINGS)
-    return SupervisorSpec(flags, (*managers, *siblings, registrar_child))
+    return SupervisorSpec(flags, (registrar_child, *managers, *siblings))
 
 
 def manager_id(queue: str) -> str:
     """Return the id that a queue's manager has in the tree."""
-    return f"queue {quote(queue, safe=' ')}"
+    return MANAGER + quote(queue, safe=" ")
 
 
 def connections(config: Config) -> tuple[int, str]:

@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import unquote
 
 from durable_otp.workflow.execution import instant_text
 
-STATUS = {"running": "up", "undefined": "down"}
+MANAGER = "queue "
+STATUS = {"running": "up", "undefined": "down", "stopped": "down"}
 FIELDS = ("id", "role", "pid", "status", "restarts", "started_at")
 LATER_FIELDS = {
     "queue_manager": ("queue", "concurrency", "busy", "paused"),
@@ -25,9 +27,13 @@ def view(node: Node, now: datetime, monotonic: float) -> Node:
     role = _role(node)
     shown: Node = {field: node.get(field) for field in FIELDS}
     shown["role"] = role
-    shown["status"] = STATUS.get(node["status"], node["status"])
+    shown["status"] = _status(node)
     shown["started_at"] = _instant(node.get("started_at"), now, monotonic)
     shown |= {field: node.get(field) for field in LATER_FIELDS.get(role, ())}
+    if role == "queue_manager":
+        shown["queue"] = unquote(
+            str(node["id"]).removeprefix(MANAGER)
+        )  # known while it is down too
     shown["children"] = [view(child, now, monotonic) for child in node.get("children", ())]
     return shown
 
@@ -43,7 +49,14 @@ def _role(node: Node) -> str:
     role = node.get("role") or "worker"
     if node["id"] == "root" or (role in LATER_FIELDS and "queue" in node) or "execution_id" in node:
         return str(role)
-    return "queue_manager" if str(node["id"]).startswith("queue ") else str(node["id"])
+    return "queue_manager" if str(node["id"]).startswith(MANAGER) else str(node["id"])
+
+
+def _status(node: Node) -> str:
+    """Return the contract's word; a child that supervision has let go of is about to end."""
+    if node["status"] == "running" and node.get("pid") is None:
+        return "stopping"
+    return STATUS.get(node["status"], str(node["status"]))
 
 
 def _instant(started_at: float | None, now: datetime, monotonic: float) -> str | None:

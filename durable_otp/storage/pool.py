@@ -1,18 +1,19 @@
-"""The connections of a client: made when first needed, lent to one thread at a time.
+"""The connections of a client: a psycopg_pool of one process, opened when first needed.
 
-psycopg_pool keeps threads of its own, which no fork survives, and lets a caller wait its whole
-timeout for a server that is not there. This one has no threads: who finds no idle connection opens
-one and hears at once what is wrong with it.
+A pool's threads do not survive a fork, so a forked process makes a pool of its own and leaves its
+parent's alone. Before a pool is opened, one connection is tried directly: a caller hears at once
+what is wrong with a server that is not there, instead of waiting for the pool's timeout.
 """
 
 import os
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Lock
 from typing import ParamSpec, TypeVar
 
 import psycopg
-from psycopg.pq import TransactionStatus
+from psycopg.rows import dict_row
+from psycopg_pool import ConnectionPool, PoolTimeout
 
 from durable_otp.errors import ConfigError, DatabaseUnreachable, MigrationError
 from durable_otp.storage.connecting import (
@@ -24,6 +25,7 @@ from durable_otp.storage.connecting import (
 from durable_otp.storage.database import (
     REPEATS_AFTER_ROLLBACK,
     Connection,
+    configure,
     open_connection,
     perform,
 )
@@ -42,17 +44,9 @@ _NOT_MIGRATED = (
     psycopg.errors.UndefinedColumn,
     psycopg.errors.InvalidSchemaName,
 )
-_inherited: list["_Idle"] = []
-"""Connections of a parent process: neither used nor closed here, or the parent would lose them."""
-
-
-class _Idle:
-    """The idle connections of one process, and how many more may be lent."""
-
-    def __init__(self, size: int) -> None:
-        self.pid = os.getpid()
-        self.connections: list[Connection] = []
-        self.slots = threading.BoundedSemaphore(size)
+WAIT_SECONDS = 10.0
+_inherited: list["ConnectionPool[Connection]"] = []
+"""Pools of a parent process: neither used nor closed here, or the parent would lose them."""
 
 
 class PooledDatabase:
@@ -72,7 +66,9 @@ class PooledDatabase:
         self._sql = statements(schema)
         self._schema = schema
         self._size = size
-        self._idle = _Idle(size)
+        self._pool: ConnectionPool[Connection] | None = None
+        self._pid = os.getpid()
+        self._opening = Lock()
 
     def run(
         self,
@@ -130,10 +126,11 @@ class PooledDatabase:
             ) from None
 
     def close(self) -> None:
-        """Close the idle connections; the next operation opens others."""
-        idle = self._here()
-        while idle.connections:
-            idle.connections.pop().close()
+        """Close the connections; the next operation opens others."""
+        with self._opening:
+            pool, self._pool = self._here(), None
+        if pool is not None:
+            pool.close()
 
     def _repeated(
         self,
@@ -145,7 +142,7 @@ class PooledDatabase:
         replaced = False
         while True:
             try:
-                with self._connection(fresh=replaced) as connection:
+                with self._connection() as connection:
                     return perform(connection, self._sql, operation, *args, **kwargs)
             except ROLLED_BACK:
                 rollbacks += 1
@@ -155,31 +152,48 @@ class PooledDatabase:
                 if replaced:
                     raise
                 replaced = True  # an idle connection is often simply gone, and the others with it
+                self._opened().check()
 
     @contextmanager
-    def _connection(self, *, fresh: bool) -> Iterator[Connection]:
+    def _connection(self) -> Iterator[Connection]:
         """Lend a connection; it comes back unless it broke."""
-        idle = self._here()
-        with idle.slots:
-            connection = None if fresh else _taken(idle.connections)
-            if connection is None:
-                connection = open_connection(self._arguments)
-            try:
-                yield connection
-            except ROLLED_BACK:
-                raise
-            except CONNECTION_LOST:
-                connection.close()
-                raise
-            finally:
-                _give_back(connection, idle.connections)
+        pool = self._opened()
+        try:
+            connection = pool.getconn()
+        except PoolTimeout:
+            open_connection(self._arguments).close()  # says why, if the server is the reason
+            raise DatabaseUnreachable(
+                f"All {self._size} connections of this client are in use; use fewer threads."
+            ) from None
+        try:
+            yield connection
+        finally:
+            pool.putconn(connection)
 
-    def _here(self) -> _Idle:
-        """Return this process's connections: after a fork, none of the parent's."""
-        if self._idle.pid != os.getpid():
-            _inherited.append(self._idle)
-            self._idle = _Idle(self._size)
-        return self._idle
+    def _opened(self) -> "ConnectionPool[Connection]":
+        """Return this process's pool, opened."""
+        with self._opening:
+            pool = self._here()
+            if pool is None:
+                open_connection(self._arguments).close()
+                pool = self._pool = ConnectionPool(
+                    kwargs={**self._arguments, "autocommit": True, "row_factory": dict_row},
+                    connection_class=Connection,
+                    configure=configure,
+                    min_size=0,
+                    max_size=self._size,
+                    timeout=WAIT_SECONDS,
+                    open=True,
+                )
+            return pool
+
+    def _here(self) -> "ConnectionPool[Connection] | None":
+        """Return this process's pool, if there is one: after a fork, none of the parent's."""
+        if self._pid != os.getpid():
+            if self._pool is not None:
+                _inherited.append(self._pool)
+            self._pool, self._pid = None, os.getpid()
+        return self._pool
 
 
 def known_dsn(dsn: str | None) -> str:
@@ -195,18 +209,3 @@ def known_dsn(dsn: str | None) -> str:
             'string such as "postgresql://user@host/database".'
         )
     return found
-
-
-def _give_back(connection: Connection, connections: list[Connection]) -> None:
-    """Keep a connection for the next one, unless it broke or was left in a transaction."""
-    if connection.closed or connection.info.transaction_status is not TransactionStatus.IDLE:
-        connection.close()
-    else:
-        connections.append(connection)
-
-
-def _taken(connections: list[Connection]) -> Connection | None:
-    try:
-        return connections.pop()
-    except IndexError:
-        return None

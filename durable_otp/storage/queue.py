@@ -28,7 +28,7 @@ class Claim:
     Attributes:
         input: Raw JSON, None when there is none.
         alone: It was interrupted and has not completed a step since: run it with no neighbour.
-        begun_before: The journal has rows of it, so it is a resume.
+        begun_before: It was claimed before, so this is a resume.
     """
 
     id: str

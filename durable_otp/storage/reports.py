@@ -18,6 +18,7 @@ from durable_otp.workflow.state import State, StepState
 SHORTEST_ID_PREFIX = 4
 _ID_DIGITS = 32
 _HEX = re.compile(r"[0-9a-f]*")
+_PAGES = {"newest": "list_newest", "oldest": "list_oldest"}
 
 Order = Literal["newest", "oldest"]
 Statuses = State | str | Collection[State | str] | None
@@ -50,7 +51,7 @@ class Filters:
             ValueError: A status, an instant or the prefix is none.
         """
         first, last = _id_range(self.id_prefix)
-        if self.parent is not None and not is_id(self.parent):
+        if not self._can_fit():
             return None
         return {
             "workflow": self.workflow,
@@ -63,6 +64,13 @@ class Filters:
             "last_id": last,
             "top_level": bool(self.top_level),
         }
+
+    def _can_fit(self) -> bool:
+        """Return whether there can be such a name and such a parent at all."""
+        names = [name for name in (self.workflow, self.queue) if name is not None]
+        return all(isinstance(name, str) and name.isprintable() for name in names) and (
+            self.parent is None or is_id(self.parent)
+        )
 
 
 def get_execution(execution_id: str, *, steps: bool = False) -> Operation[Execution]:
@@ -110,7 +118,7 @@ def list_executions(
         ExecutionNotFound: There is no execution `after`.
         ValueError: A filter, the order or the limit is none.
     """
-    if order not in ("newest", "oldest"):
+    if order not in _PAGES:
         raise ValueError(f'order must be "newest" or "oldest", not {order!r}.')
     if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
         raise ValueError(f"limit must be a whole number of at least 1, not {limit!r}.")
@@ -121,7 +129,7 @@ def list_executions(
         place["after_inserted_at"] = found[0]["inserted_at"]
     if parameters is None:
         return []
-    rows = yield Statement(f"list_{order}", {**parameters, **place})
+    rows = yield Statement(_PAGES[order], {**parameters, **place})
     return [_execution(row) for row in rows]
 
 
@@ -204,7 +212,7 @@ def _open_step(execution_id: str, visit: dict[str, Any], status: StepState) -> S
         status=status,
         output=None,
         error=None,
-        logs=None,
+        logs=[],
         started_at=datetime.fromisoformat(started) if isinstance(started, str) else started,
         completed_at=None,
         duration_ms=None,

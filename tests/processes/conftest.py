@@ -1,8 +1,14 @@
-"""Options of the tests with real processes."""
+"""Options of the tests with real processes, and trees that do not outlive their test."""
 
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from durable_otp.otp import ChildSpec, Supervisor, SupervisorFlags
+from tests.support.otp_programs import Grow, Story
 
 _OWN = Path(__file__).parent / "otp_scenarios"
 
@@ -23,3 +29,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             (metafunc.config.getoption("otp_scenarios") / "scenarios").glob("*.json")
         )
         metafunc.parametrize("otp_scenario", scenarios, ids=lambda path: path.stem)
+
+
+@pytest.fixture
+def grow() -> Iterator[Grow]:
+    """Start trees that are stopped, at the latest, at the end of the test."""
+    with ExitStack() as stack:
+
+        def start(*children: ChildSpec, **options: Any) -> tuple[Supervisor, Story]:
+            story = Story()
+            flags = options.pop("flags", SupervisorFlags(intensity=1000))
+            supervisor = Supervisor(flags, children, on_event=story.append, **options)
+            stack.callback(lambda: supervisor.stop(5))
+            return supervisor.start(), story
+
+        yield start

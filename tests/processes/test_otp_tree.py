@@ -3,10 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -19,32 +16,14 @@ from durable_otp.otp import (
     Message,
     NoProcess,
     NotSupported,
-    RestartBackoff,
     StartFailed,
     Supervisor,
     SupervisorFlags,
     SupervisorSpec,
 )
 from tests.support import otp_programs as programs
-from tests.support.otp_programs import PassOn, Story, assert_gone, everyone_below
+from tests.support.otp_programs import Grow, PassOn, assert_gone, everyone_below
 from tests.support.waiting import wait_until
-
-Grow = Callable[..., tuple[Supervisor, Story]]
-
-
-@pytest.fixture
-def grow() -> Iterator[Grow]:
-    """Start trees that are stopped, at the latest, at the end of the test."""
-    with ExitStack() as stack:
-
-        def start(*children: ChildSpec, **options: Any) -> tuple[Supervisor, Story]:
-            story = Story()
-            flags = options.pop("flags", SupervisorFlags(intensity=1000))
-            supervisor = Supervisor(flags, children, on_event=story.append, **options)
-            stack.callback(lambda: supervisor.stop(5))
-            return supervisor.start(), story
-
-        yield start
 
 
 def nested(name: str, *children: ChildSpec) -> ChildSpec:
@@ -188,11 +167,6 @@ def test_a_child_may_have_nothing_to_do(grow: Grow) -> None:
     assert [c.state for c in supervisor.which_children()] == ["undefined"]
 
 
-def test_a_child_that_is_not_ready_in_time_is_killed(grow: Grow) -> None:
-    with pytest.raises(StartFailed, match=r"not ready after 0\.2 s and was killed"):
-        grow(ChildSpec("a", programs.never_ready, start_timeout=0.2))
-
-
 def test_a_fatal_start_failure_is_known_as_such_at_every_level(grow: Grow) -> None:
     with pytest.raises(StartFailed) as failed:
         grow(nested("n", ChildSpec("a", programs.raise_at_start, ("fatal",))))
@@ -218,29 +192,6 @@ def test_the_reason_of_an_end_is_told(grow: Grow, how: str, code: int, reason: d
     supervisor.request("tell", {"child": "a", "how": how, "code": int(code)})
     facts = story.wait_for("stopped", "a").facts
     assert {name: facts[name] for name in reason} == reason
-
-
-def test_a_root_with_backoff_slows_down_instead_of_giving_up(grow: Grow, tmp_path: Path) -> None:
-    flags = SupervisorFlags(
-        intensity=1,
-        on_exceeded="backoff",
-        backoff=RestartBackoff(initial=0.05, factor=2, max=0.2, jitter=0),
-    )
-    counter = str(tmp_path / "starts")
-    supervisor, story = grow(
-        ChildSpec("a", programs.count_starts, (counter, 2)),
-        ChildSpec("b", programs.obey),
-        flags=flags,
-    )
-    os.kill(story.pid("a"), signal.SIGKILL)
-    story.wait_for("start_failed", "a", times=6)
-    delays = [event.facts["delay"] for event in story.told("restarting", "a")]
-    assert delays[:6] == [0, 0.05, 0.1, 0.2, 0.2, 0.2]
-    os.kill(story.pid("b"), signal.SIGKILL)
-    story.wait_for("started", "b", times=2)
-    assert story.told("restarting", "b")[0].facts["delay"] == 0
-    supervisor.terminate_child("a")
-    assert [c.state for c in supervisor.which_children() if c.id == "a"] == ["undefined"]
 
 
 def test_the_tree_is_pushed_with_pids_and_restarts(grow: Grow) -> None:

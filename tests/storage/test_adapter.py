@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from psycopg.types.json import Jsonb
 
 from durable_otp.errors import ConfigError, MigrationError, SerializationError
 from durable_otp.storage.adapter import PostgresAdapter, QueueAdapter, default_adapter
@@ -60,8 +61,6 @@ def test_a_job_has_the_fields_of_the_contract(tables, adapter):
 
 @pytest.mark.parametrize("given", [None, [1, 2], "text", 7, True])
 def test_an_input_that_is_no_mapping_starts_an_empty_context(tables, adapter, given):
-    from psycopg.types.json import Jsonb
-
     tables.add(input=None if given is None else Jsonb(given))
     (job,) = adapter.fetch_jobs("default", 1, "me")
     assert (job.input, job.context) == (given, {})

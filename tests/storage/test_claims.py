@@ -105,9 +105,12 @@ def test_unknown_workflows_in_front_do_not_take_up_the_limit(tables, claim):
     assert [each.id for each in claim(1, workflows=[("w", "1")])] == [known]
 
 
-def test_a_resume_is_told_from_a_first_run(tables, claim):
-    fresh, resumed = tables.add(priority=1), tables.add()
-    tables.add_step(resumed, 1)
+def test_a_resume_is_told_from_a_first_run(tables, claim, database):
+    resumed = tables.add()
+    (first,) = claim()
+    database.run(queue.reschedule, resumed, first.scheduled_at, first.lock_token)
+    fresh = tables.add(priority=1)
+    assert not first.begun_before
     assert [(each.id, each.begun_before) for each in claim()] == [(fresh, False), (resumed, True)]
 
 

@@ -61,21 +61,22 @@ def explained(tables: Tables, name: str, mode: str, **parameters: object) -> tup
 
 @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
 @pytest.mark.parametrize("workflows", [None, ["w", "x"]])
-def test_the_claim_reads_what_is_due_and_little_else(crowded, mode, workflows):
+@pytest.mark.parametrize("limit", [10, 100], ids=["fewer than are due", "more than are due"])
+def test_the_claim_reads_what_is_due_and_little_else(crowded, mode, workflows, limit):
     versions = None if workflows is None else ["1" for _ in workflows]
     plan, blocks = explained(
         crowded,
         "fetch_jobs",
         mode,
         queue="default",
-        limit=10,
+        limit=limit,
         node_id="n",
         workflows=workflows,
         versions=versions,
     )
     assert INDEX in plan
     assert "Seq Scan" not in plan
-    assert blocks < 500
+    assert blocks < 1000  # most of them for the rows it writes
 
 
 @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])

@@ -13,6 +13,7 @@ from durable_otp.storage import executions
 from durable_otp.storage.database import Database
 from durable_otp.storage.executions import NewExecution, Start
 from durable_otp.storage.identity import new_id
+from durable_otp.storage.pool import PooledDatabase
 from tests.support.tables import heard
 from tests.support.waiting import wait_until
 
@@ -72,7 +73,7 @@ def test_a_repeated_start_changes_nothing(tables, database):
     with tables.listen("queue") as listener:
         assert database.run(executions.start, HOW, new) == first
         assert heard(listener) == []
-    assert len(tables.sql("SELECT FROM durable.workflow_executions")) == 2
+    assert len(tables.sql("SELECT id FROM durable.workflow_executions")) == 2
 
 
 def test_a_key_that_is_taken_gives_its_execution_whatever_became_of_it(tables, database):
@@ -93,7 +94,7 @@ def test_a_key_twice_in_one_call_is_one_execution(tables, database):
     ids = database.run(executions.start, HOW, new)
     assert ids[0] == ids[2]
     assert ids[1] == ids[5]
-    assert len(set(ids)) == len(tables.sql("SELECT FROM durable.workflow_executions")) == 4
+    assert len(set(ids)) == len(tables.sql("SELECT id FROM durable.workflow_executions")) == 4
 
 
 def test_the_same_keys_from_many_sides_make_one_execution_each(tables):
@@ -116,25 +117,45 @@ def test_the_same_keys_from_many_sides_make_one_execution_each(tables):
     assert len(set(answers[0])) == 50
 
 
-def test_a_key_that_another_transaction_is_taking_is_waited_for(tables, database):
-    other = psycopg.connect(tables.dsn)
-    id_ = new_id()
-    other.execute(
-        f"INSERT INTO {tables.schema}.workflow_executions (id, workflow, version, scheduled_at, "
-        "inserted_at, updated_at, idempotency_key) VALUES (%s, 'w', '1', now(), now(), now(), 'k')",
-        [id_],
+def test_callers_with_the_same_keys_wait_for_each_other_and_not_in_a_circle(tables):
+    """In the caller's own transaction nobody repeats what a deadlock rolled back."""
+    keys = [f"k{number}" for number in range(300)]
+    database = PooledDatabase(tables.dsn, tables.schema)
+    start = threading.Barrier(4)
+
+    def work(number: int) -> list[str]:
+        order = keys if number % 2 else keys[::-1]
+        start.wait()
+        with psycopg.connect(tables.dsn) as mine:
+            new = [NewExecution(None, key) for key in order]
+            return database.run_within(mine, executions.start, HOW, new)
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = [sorted(answer) for answer in pool.map(work, range(4))]
+    assert all(answer == answers[0] for answer in answers)
+
+
+def somebody_waits_for_a_lock(tables):
+    return tables.sql("SELECT pid FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid()")
+
+
+def insert(connection, schema, **columns):
+    names, values = ", ".join(columns), ", ".join("%s" for _ in columns)
+    connection.execute(
+        f"INSERT INTO {schema}.workflow_executions (workflow, version, scheduled_at, inserted_at, "
+        f"updated_at, {names}) VALUES ('w', '1', now(), now(), now(), {values})",
+        list(columns.values()),
     )
-    with ThreadPoolExecutor(1) as pool:
+
+
+def test_a_key_that_another_transaction_is_taking_is_waited_for(tables, database):
+    id_ = new_id()
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(tables.dsn) as other:
+        insert(other, tables.schema, id=id_, idempotency_key="k")
         waiting = pool.submit(database.run, executions.start, HOW, [NewExecution(None, "k")])
-        wait_until(
-            lambda: tables.sql(
-                "SELECT FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid()"
-            ),
-            what="the second to wait",
-        )
+        wait_until(lambda: somebody_waits_for_a_lock(tables), timeout=10, what="the second")
         other.commit()
         assert waiting.result(10) == [id_]
-    other.close()
 
 
 @pytest.mark.parametrize("status", ["pending", "running", "waiting"])
@@ -212,28 +233,20 @@ def test_holders_and_watchers_are_told_of_a_cancel(tables, database):
         assert heard(ends) == [parent]
 
 
-def test_a_child_being_made_during_a_cancel_does_not_survive_it(tables, database):
+@pytest.mark.parametrize("generations", [1, 2], ids=["child", "grandchild"])
+def test_a_child_being_made_during_a_cancel_does_not_survive_it(tables, database, generations):
     """Its maker locks the parent; the cancel waits for that and then reads the children."""
-    parent = tables.add("running")
+    root = parent = tables.add("running")
+    if generations > 1:
+        parent = tables.add("running", parent_id=root)
     child = new_id()
-    maker = psycopg.connect(tables.dsn)
-    maker.execute(
-        f"INSERT INTO {tables.schema}.workflow_executions (id, workflow, version, scheduled_at, "
-        "inserted_at, updated_at, parent_id) VALUES (%s, 'w', '1', now(), now(), now(), %s)",
-        [child, parent],
-    )
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(database.run, executions.cancel, parent, None)
-        wait_until(
-            lambda: tables.sql(
-                "SELECT FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid()"
-            ),
-            what="the cancel to wait",
-        )
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(tables.dsn) as maker:
+        insert(maker, tables.schema, id=child, parent_id=parent)
+        waiting = pool.submit(database.run, executions.cancel, root, None)
+        wait_until(lambda: somebody_waits_for_a_lock(tables), timeout=10, what="the cancel")
         maker.commit()
         waiting.result(10)
-    maker.close()
-    assert (tables.status(parent), tables.status(child)) == ("cancelled", "cancelled")
+    assert {tables.status(id_) for id_ in (root, parent, child)} == {"cancelled"}
 
 
 def test_cancels_of_one_family_from_many_sides_do_not_deadlock(tables):

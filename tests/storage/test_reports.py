@@ -232,3 +232,12 @@ def test_a_filter_that_is_none_is_refused(database, filters, page, message):
 def test_a_page_after_nothing_is_not_found(tables, ids, after):
     with pytest.raises(ExecutionNotFound):
         ids(after=after)
+
+
+def test_a_context_may_be_as_deep_as_a_value_may_be(tables, get):
+    deep = 1
+    for _ in range(199):
+        deep = [deep]
+    id_ = tables.add("completed")
+    tables.add_step(id_, 1, changes=[["set", "deep", deep]])
+    assert get(id_).context == {"deep": deep}

@@ -119,6 +119,13 @@ def count_starts(parent: ParentLink, path: str, fail_from: int) -> None:
     obey(parent)
 
 
+def hang_from(parent: ParentLink, path: str, number: int) -> None:
+    """Count the starts in a file; from the given one on, never be ready."""
+    with Path(path).open("ab") as file:
+        file.write(b".")
+    (never_ready if Path(path).stat().st_size >= number else obey)(parent)
+
+
 def run_async(parent: ParentLink, main: Callable[[Any], Any]) -> None:
     """Run `await main(link)` as a supervisor process and send up what it returns."""
 
@@ -176,6 +183,9 @@ class Story(list[SupervisorEvent]):
     def lines(self) -> list[str]:
         """Return names and paths only."""
         return [f"{event.name} {event.path}" for event in self]
+
+
+Grow = Callable[..., tuple[Supervisor, Story]]
 
 
 def in_supervisor_process(main: Callable[[Any], Any]) -> Any:

@@ -32,7 +32,7 @@ class Tables:
         """Run SQL and return its rows."""
         text = in_schema(statement, self.schema)
         cursor = self.connection.execute(text.encode(), parameters)
-        return cursor.fetchall() if cursor.description else []
+        return cursor.fetchall() if cursor.description is not None else []
 
     def add(self, status: str = "pending", *, due_in: float | None = 0, **columns: Any) -> str:
         """Insert an execution and return its id; what is held gets a holder, what ended an end."""

@@ -1,11 +1,6 @@
 -- The processes that share the work: nodes (one row a root), queue managers (one row an
 -- incarnation), what operators set for queues, and what they command.
 
--- name: register_manager
-INSERT INTO durable.queue_managers (id, node_id, queue, beat, started_at, seen_at)
-VALUES (%(id)s, %(node_id)s, %(queue)s, 0, durable.now(), durable.now())
-ON CONFLICT (id) DO NOTHING;
-
 -- name: beat_manager
 -- A manager that was given up for dead while it could not speak comes back with this.
 INSERT INTO durable.queue_managers (id, node_id, queue, beat, started_at, seen_at)

@@ -1,0 +1,72 @@
+"""What the demo says at its end, asked of the database and of nothing else."""
+
+from dataclasses import dataclass
+from statistics import median
+
+from durable_otp.cli.demo_stage import Stage
+from durable_otp.cli.target import Target
+from durable_otp.storage.overview import JournalTotals, Recovery, journal_totals, recoveries
+from durable_otp.workflow.execution import QueueStats
+
+
+@dataclass(frozen=True)
+class Report:
+    """What came of a run."""
+
+    started: int
+    stats: QueueStats
+    journal: JournalTotals
+    recoveries: list[Recovery]
+    kills: int
+
+    @property
+    def lost(self) -> int:
+        """How many executions that were started are not there any more."""
+        return self.started - self.stats.total
+
+    @property
+    def unfinished(self) -> int:
+        """How many had not ended."""
+        return self.stats.pending + self.stats.running + self.stats.waiting
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the promise was kept: nothing lost, nothing failed, nothing run twice."""
+        return not (self.lost or self.stats.failed or self.journal.repeated)
+
+    def lines(self) -> list[str]:
+        """Return the summary."""
+        journal, stats = self.journal, self.stats
+        ends = (
+            f"{self.started} started, {stats.completed} completed, {stats.failed} failed, "
+            f"{self.unfinished} unfinished, {self.lost} lost"
+        )
+        attempts = f"{journal.completed} completed; {journal.failed} failed attempts were retried"
+        deaths = f"{journal.crashed} in a step; {self.kills} by this demo's kill -9"
+        return [
+            f"executions  {ends}",
+            f"steps       {attempts}",
+            f"deaths      {deaths}",
+            f"recovery    {self._recovery()}",
+            f"run twice   {journal.repeated} steps ran again after they had been completed",
+        ]
+
+    def _recovery(self) -> str:
+        times = [each.seconds * 1000 for each in self.recoveries if each.seconds is not None]
+        if not times:
+            return "no step had to be run again"
+        return (
+            f"{len(times)} of {len(self.recoveries)} steps ran again: median {median(times):.0f} "
+            f"ms, longest {max(times):.0f} ms after the death was recorded"
+        )
+
+
+def report(stage: Stage, target: Target) -> Report:
+    """Ask the database what came of a run."""
+    return Report(
+        started=len(stage.started),
+        stats=stage.stats(),
+        journal=target.run(journal_totals),
+        recoveries=target.run(recoveries),
+        kills=len(stage.kills),
+    )

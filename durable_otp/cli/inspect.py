@@ -1,0 +1,100 @@
+"""``durable-otp inspect``: one execution whole: its steps, attempts, errors and output."""
+
+import json as json_text
+from collections.abc import Iterator
+from typing import Any
+
+from durable_otp.cli.identifying import execution_id
+from durable_otp.cli.listing import took
+from durable_otp.cli.options import AsJson, ConfigOption, DsnOption, IdArgument, SchemaOption
+from durable_otp.cli.screen import console, duration, one_line, print_json, say, shown, table
+from durable_otp.cli.target import Where, opened
+from durable_otp.workflow.execution import Execution, StepExecution, as_json
+
+STEP_COLUMNS = ("Step", "Visit", "Attempt", "Status", "Started", "Took", "Error")
+NARROWER_WITHOUT = ("Visit", "Started", "Took")
+LABEL_WIDTH = 14
+
+
+def inspect(
+    prefix: IdArgument,
+    config: ConfigOption = None,
+    dsn: DsnOption = None,
+    schema: SchemaOption = None,
+    json: AsJson = False,
+) -> None:
+    """Show an execution with every attempt of its steps, their errors and what they printed."""
+    with opened(Where(config, dsn, schema)) as target:
+        execution = target.client.get_execution(execution_id(target, prefix), steps=True)
+    if json:
+        print_json(as_json(execution))
+        return
+    for label, value in _facts(execution):
+        if value is not None:
+            say(f"{label:<{LABEL_WIDTH}}{shown(value)}")
+    _show_steps(execution.steps or [])
+
+
+def _facts(execution: Execution) -> Iterator[tuple[str, Any]]:
+    yield "id", execution.id
+    yield "workflow", f"{execution.workflow} version {execution.version}"
+    yield "status", execution.status
+    yield "queue", f"{execution.queue}, priority {execution.priority}"
+    yield "step", execution.current_step
+    yield "parent", execution.parent_id
+    yield "inserted", execution.inserted_at
+    yield "due", None if execution.started_at else execution.scheduled_at
+    yield "started", execution.started_at
+    yield "completed", execution.completed_at
+    yield "took", took(execution) if execution.completed_at else None
+    yield "held by", execution.locked_by
+    yield "crashes", execution.crashes or None
+    yield "interruptions", execution.interruptions or None
+    yield "input", json_text.dumps(execution.input, ensure_ascii=False)
+    yield "context", json_text.dumps(execution.context, ensure_ascii=False)
+    yield "error", _reason(execution.error)
+
+
+def _show_steps(steps: list[StepExecution]) -> None:
+    if not steps:
+        return
+    rows = [
+        (
+            step.path,
+            step.visit,
+            step.attempt,
+            step.status,
+            step.started_at,
+            duration(step.duration_ms),
+            _reason(step.error),
+        )
+        for step in steps
+    ]
+    say("")
+    console().print(table(STEP_COLUMNS, rows, expendable=NARROWER_WITHOUT))
+    for step in steps:
+        _show_attempt(step)
+
+
+def _show_attempt(step: StepExecution) -> None:
+    """Print what an attempt left behind: where it failed, and what it wrote."""
+    trace = ((step.error or {}).get("stacktrace") or "").rstrip()
+    if not trace and not step.logs:
+        return
+    say("")
+    say(f"{one_line(step.path)}, attempt {step.attempt}:")
+    for entry in step.logs or ():
+        for line in str(entry.get("message", "")).splitlines():
+            say(f"  {one_line(str(entry.get('level', '')))}: {one_line(line)}")
+    for line in trace.splitlines():
+        say(f"  {_visible(line)}")
+
+
+def _visible(line: str) -> str:
+    return "".join(char if char.isprintable() else " " for char in line)
+
+
+def _reason(error: dict[str, Any] | None) -> str | None:
+    if error is None:
+        return None
+    return ": ".join(str(error[key]) for key in ("type", "message") if error.get(key))

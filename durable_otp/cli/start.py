@@ -1,0 +1,20 @@
+"""``durable-otp start``: prepare, and become the root of the tree."""
+
+import typer
+
+from durable_otp.cli.imports import found_workflows
+from durable_otp.cli.options import ConfigArgument, DsnOption, SchemaOption
+from durable_otp.cli.target import Where, configured, import_paths
+from durable_otp.runtime.foreground import become_root
+from durable_otp.runtime.starting import prepare
+
+
+def start(config: ConfigArgument, dsn: DsnOption = None, schema: SchemaOption = None) -> None:
+    """Run a configuration's tree in the foreground, until Ctrl-C or SIGTERM; again: at once."""
+    settings = configured(Where(config, dsn, schema))
+    paths = import_paths(config)
+    found_workflows(settings, paths)
+    prepared = prepare(settings, migrate=True, beside=config)
+    schema_name = settings.durable.schema_name
+    typer.echo(f"database: {prepared.description}, schema {schema_name}", err=True)
+    become_root(settings, prepared, paths)

@@ -1,0 +1,128 @@
+"""``durable-otp tree``: the processes of every live node, and what they are doing."""
+
+import sys
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+from rich.console import Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from durable_otp.cli.options import AsJson, ConfigOption, DsnOption, SchemaOption
+from durable_otp.cli.screen import console, one_line, print_json, table
+from durable_otp.cli.target import Target, Where, opened
+from durable_otp.otp.program import pause
+from durable_otp.storage.nodes import Node
+
+COLUMNS = ("Process", "PID", "Status", "Restarts", "Doing", "Execution")
+NARROWER_WITHOUT = ("Execution", "Restarts", "PID")
+LOOK_EVERY = 0.5
+
+
+def tree(
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Show it anew when it changes, until Ctrl-C.")
+    ] = False,
+    config: ConfigOption = None,
+    dsn: DsnOption = None,
+    schema: SchemaOption = None,
+    json: AsJson = False,
+) -> None:
+    """Show the supervision tree of every live node."""
+    with opened(Where(config, dsn, schema)) as target:
+        if not watch:
+            _print(target.nodes(), as_json=json)
+        elif json or not sys.stdout.isatty():
+            _print_changes(target, as_json=json)
+        else:
+            _watch(target)
+
+
+def as_published(nodes: list[Node]) -> list[dict[str, Any]]:
+    """Return nodes in the form of ``tree --json``."""
+    return [
+        {"node": node.id, "hostname": node.hostname, "tree": node.tree}
+        for node in nodes
+        if node.tree
+    ]
+
+
+def drawn(root: dict[str, Any], *, width: int | None = None) -> Table:
+    """Return one node's tree as a table, a line for each process."""
+    rows = [_row(node, branch) for node, branch in _lines(root)]
+    return table(COLUMNS, rows, expendable=NARROWER_WITHOUT, whole=("Process",), width=width)
+
+
+def _print(nodes: list[Node], *, as_json: bool) -> None:
+    if as_json:
+        print_json(as_published(nodes))
+    else:
+        console().print(_everything(nodes))
+
+
+def _print_changes(target: Target, *, as_json: bool) -> None:
+    last = None
+    while True:
+        nodes = target.nodes()
+        if (shape := as_published(nodes)) != last:
+            last = shape
+            _print(nodes, as_json=as_json)
+            sys.stdout.flush()
+        pause(LOOK_EVERY)
+
+
+def _watch(target: Target) -> None:
+    with Live(_everything(target.nodes()), console=console(), auto_refresh=False) as live:
+        while True:
+            live.update(_everything(target.nodes()), refresh=True)
+            pause(LOOK_EVERY)
+
+
+def _everything(nodes: list[Node]) -> Group:
+    parts: list[Text | Table] = []
+    for node in nodes:
+        heading = f"{one_line(node.name)} on {one_line(node.hostname)}, node {node.id}"
+        parts += [Text(heading, style="bold"), *([drawn(node.tree)] if node.tree else []), Text("")]
+    return Group(*parts[:-1]) if parts else Group(Text("no live node"))
+
+
+def _lines(root: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield every process with the branch that leads to it."""
+    yield root, ""
+    yield from _below(root, "")
+
+
+def _below(node: dict[str, Any], indent: str) -> Iterator[tuple[dict[str, Any], str]]:
+    children = node.get("children") or []
+    for number, child in enumerate(children, start=1):
+        is_last = number == len(children)
+        yield child, indent + ("└─ " if is_last else "├─ ")
+        yield from _below(child, indent + ("   " if is_last else "│  "))
+
+
+def _row(node: dict[str, Any], branch: str) -> tuple[Any, ...]:
+    return (
+        Text(f"{branch}{one_line(_name(node))}"),
+        node["pid"],
+        node["status"],
+        node["restarts"],
+        _doing(node),
+        node.get("execution_id") or Text(""),
+    )
+
+
+def _name(node: dict[str, Any]) -> str:
+    is_worker = node["role"] == "worker" and not str(node["id"]).startswith("worker")
+    return f"worker {node['id']}" if is_worker else str(node["id"])
+
+
+def _doing(node: dict[str, Any]) -> Any:
+    if node["role"] == "queue_manager" and node.get("concurrency"):
+        paused = ", paused" if node.get("paused") else ""
+        return Text(f"{node.get('busy') or 0} of {node.get('concurrency')} busy{paused}")
+    if node.get("execution_id"):
+        step = f":{node['step']}" if node.get("step") else ""
+        return f"{node.get('workflow')}{step}"
+    return Text("")
