@@ -202,7 +202,7 @@ class Workflow:
             if not nodes:
                 raise DefinitionError(f"{self._subject} has no steps; add one with @workflow.step.")
             check_type(self.input, self._subject, complete=True)
-            self._definition = Definition(
+            definition = Definition(
                 name=self.name,
                 version=self.version,
                 queue=self.queue,
@@ -214,7 +214,8 @@ class Workflow:
                 input=self.input,
                 nodes=nodes,
             )
-            _check_targets(self._definition, self._subject)
+            _check_targets(definition, self._subject)
+            self._definition = definition
         return self._definition
 
     def validate_input(self, value: Any, *, max_bytes: int = MAX_BYTES) -> tuple[Any, Any]:
