@@ -21,6 +21,7 @@ CREATE TABLE durable.workflow_executions (
         status IN ('pending', 'running', 'waiting', 'completed', 'failed', 'cancelled',
                    'compensating', 'compensated', 'compensation_failed')),
     queue                text NOT NULL DEFAULT 'default',
+    home_queue           text,
     priority             integer NOT NULL DEFAULT 0,
     input                jsonb,
     error                jsonb,

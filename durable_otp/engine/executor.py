@@ -52,6 +52,9 @@ class Claim:
 
     id: str
     input: Any
+    queue: str
+    home_queue: str
+    """Where the execution was started, and where steps run that ask for no queue."""
     is_fresh: bool
     """Nothing was ever recorded of it, so there is nothing to read."""
 
@@ -112,6 +115,10 @@ class _Execution:
     def _pass(self, position: Position) -> Position | Outcome:
         """Attempt the step at a position until it completes, or until the worker must let go."""
         node = self._definition.node(position.path)
+        queue = self._queue_of(node)
+        if queue != self._claim.queue:
+            self._journal.move(queue, node.path)
+            return Outcome.MOVED
         record = self._record(node, position)
         while True:
             attempt, end, duration = self._attempt(node, position, record)
@@ -128,6 +135,12 @@ class _Execution:
                     if outcome is not None:
                         return outcome
             record = self._journal.visit(node.path)
+
+    def _queue_of(self, node: Node) -> str:
+        """Return where a node runs; a branch is decided wherever the execution is."""
+        if not isinstance(node, Step):
+            return self._claim.queue
+        return node.queue or self._claim.home_queue
 
     def _record(self, node: Node, position: Position) -> VisitRecord:
         """Return what is recorded of the visit that begins.
@@ -148,7 +161,7 @@ class _Execution:
     ) -> tuple[Attempt, AttemptEnd, float]:
         number = record.recorded_attempts + 1
         attempt = Attempt(position.number, node.path, node.name, node.kind, record.visit, number)
-        run = StepRun(self._context(attempt, position), record, self._journal)
+        run = StepRun(self._context(attempt, position), record, self._host.now)
         self._host.start_capture()
         self._host.begun(_begun(attempt, node, record))
         started = monotonic()

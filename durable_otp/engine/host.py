@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 from durable_otp.engine.journal import Attempt
@@ -28,6 +29,9 @@ class Host(Protocol):
     @property
     def interrupted(self) -> bool:
         """Whether the manager has stopped this run of the execution."""
+
+    def now(self) -> datetime:
+        """Return the database's time."""
 
     def begun(self, begun: Begun) -> None:
         """Tell the manager which attempt begins now."""

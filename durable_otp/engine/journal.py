@@ -6,7 +6,6 @@ raises `ClaimLost` otherwise; a write whose answer was lost is repeated under th
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Protocol
 
 from durable_otp.workflow.wait import WaitRequest
@@ -93,9 +92,6 @@ class Journal(Protocol):
     def visit(self, path: str) -> VisitRecord:
         """Return what is recorded of the visit that comes next at ``path``."""
 
-    def now(self) -> datetime:
-        """Return the database's time."""
-
     def checkpoint(self, completion: Completion) -> None:
         """Record a completed step; without a ``next_path`` the execution is completed with it."""
 
@@ -107,6 +103,9 @@ class Journal(Protocol):
 
     def fail(self, error: Mapping[str, Any], path: str | None, failure: Failure | None) -> None:
         """End the execution as failed, together with its last attempt if there was one."""
+
+    def move(self, queue: str, path: str) -> None:
+        """Give the claim back to another queue, where the step at ``path`` is to run."""
 
     def suspend(self, path: str, visit: int, waits: Sequence[tuple[int, WaitRequest]]) -> None:
         """Record the waits by ordinal and give the claim back until one of them is answered."""

@@ -15,6 +15,8 @@ class Outcome(StrEnum):
     FAILED = "failed"
     WAITING = "waiting"
     RETRY_LATER = "retry_later"
+    MOVED = "moved"
+    """The next step runs on another queue."""
     RELEASED = "released"
     """The worker is to stop: the claim is whole and its manager gives it back."""
     INTERRUPTED = "interrupted"

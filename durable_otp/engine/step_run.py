@@ -7,11 +7,12 @@ when it is raised, so a body that swallows it still counts as suspended.
 
 import sys
 import threading
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 from durable_otp.engine.failure import DefinitionChanged
-from durable_otp.engine.journal import Journal, VisitRecord
+from durable_otp.engine.journal import VisitRecord
 from durable_otp.workflow.context import Context
 from durable_otp.workflow.wait import Suspension, WaitRequest
 
@@ -19,13 +20,13 @@ from durable_otp.workflow.wait import Suspension, WaitRequest
 class StepRun:
     """The run that `workflow.current` shows to the body and to its helper threads."""
 
-    def __init__(self, context: Context, record: VisitRecord, journal: Journal) -> None:
+    def __init__(self, context: Context, record: VisitRecord, now: Callable[[], datetime]) -> None:
         self.context = context
         self.suspensions: list[tuple[int, WaitRequest]] = []
         self.suspended_at = ""
         self.failures_after_this = record.failed_attempts + 1
         self._record = record
-        self._journal = journal
+        self._now = now
         self._asked = 0
         self._turn = threading.Lock()
 
@@ -53,7 +54,7 @@ class StepRun:
 
     def now(self) -> datetime:
         """Return the database's time."""
-        return self._journal.now()
+        return self._now()
 
 
 def _calling_line() -> str:

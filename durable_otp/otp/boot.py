@@ -93,7 +93,12 @@ async def _main(connection: socket.socket, cargo: Cargo, host: int) -> int:
             return 1
         hosted.hooks.before_children(hosted.root)
         try:
-            await until_finished(hosted.root.server.actor, stopping, hosted.ready)
+            await until_finished(
+                hosted.root.server.actor,
+                stopping,
+                hosted.ready,
+                lambda: hosted.hooks.on_stopping(hosted.root),
+            )
         except StartFailed as error:
             hosted.send(Message(link.INIT_ERROR, errors.to_fields(error)))
             return 1

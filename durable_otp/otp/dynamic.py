@@ -23,7 +23,7 @@ from durable_otp.otp.process import Acknowledgement, Child, Ignored, Ready
 
 
 @dataclass(eq=False)
-class Place:
+class _Place:
     """What stays when a child is replaced: its id, its arguments, its history."""
 
     spec: ChildSpec
@@ -46,7 +46,8 @@ class DynamicSupervisor:
     ``on_message(child, message)`` hears what they send. ``on_exit(child, reason)`` is called the
     moment a child that had been ready has ended, before anything is decided, and returns whether
     the death is charged to the intensity; a death before that always is. ``exceeded`` is set when
-    there were too many: nothing is restarted from then on, and the owner should stop.
+    there were too many, or ``auto_shutdown`` asks for the end: nothing is restarted from then on,
+    and the owner should stop.
     ``max_children`` counts those being restarted.
     """
 
@@ -57,19 +58,21 @@ class DynamicSupervisor:
         intensity: int = 3,
         period: float = 5.0,
         max_children: int | None = None,
+        auto_shutdown: restart.AutoShutdown = "never",
         on_message: Callable[[Child, Message], None] | None = None,
         on_exit: Callable[[Child, ExitReason], bool] | None = None,
         on_event: Callable[[SupervisorEvent], None] | None = None,
     ) -> None:
-        DynamicSupervisorSpec(template, intensity, period, max_children).check()
+        DynamicSupervisorSpec(template, intensity, period, max_children, auto_shutdown).check()
         self.template = template
         self.max_children = max_children
+        self._auto_shutdown = auto_shutdown
         self.exceeded = asyncio.Event()
         self._intensity = restart.RestartIntensity(intensity, period)
         self._on_message = on_message
         self._on_exit = on_exit
         self._on_event = on_event
-        self._places: list[Place] = []
+        self._places: list[_Place] = []
         self._born = 0
         self._stopping = asyncio.Event()
         self._restarts: set[asyncio.Task[None]] = set()
@@ -102,7 +105,7 @@ class DynamicSupervisor:
         name = child_id or f"{self.template.id}.{self._born}"
         title = self.template.title and f"{self.template.title}/{self._born}"
         args = (*self.template.args, *extra)
-        place = Place(replace(self.template, id=name, args=args, title=title))
+        place = _Place(replace(self.template, id=name, args=args, title=title))
         self._places.append(place)
         outcome = await self._start(place)
         if isinstance(outcome, StartFailure):
@@ -145,7 +148,7 @@ class DynamicSupervisor:
 
     # what happens
 
-    async def _start(self, place: Place) -> Acknowledgement:
+    async def _start(self, place: _Place) -> Acknowledgement:
         try:
             child = Child(
                 place.spec,
@@ -168,11 +171,11 @@ class DynamicSupervisor:
     def _report_hang(self, child: Child) -> None:
         self._emit("hung", child, pid=child.pid, watchdog=child.spec.watchdog)
 
-    def _exited(self, place: Place, child: Child, reason: ExitReason) -> None:
+    def _exited(self, place: _Place, child: Child, reason: ExitReason) -> None:
         if place.starting is not child and child.is_ready:
             self._report_end(place, child, reason)
 
-    def _report_end(self, place: Place, child: Child, reason: ExitReason) -> None:
+    def _report_end(self, place: _Place, child: Child, reason: ExitReason) -> None:
         facts = {"pid": child.pid, "clean": reason.is_clean, **to_fields(reason)}
         self._emit("stopped", child, **facts)
         charged = True if self._on_exit is None else self._on_exit(child, reason)
@@ -185,11 +188,17 @@ class DynamicSupervisor:
         elif self._may_restart(place, charged=charged):
             self._begin(place)
 
-    def _leave(self, place: Place) -> None:
-        """Let a child go that has ended and does not come back."""
+    def _leave(self, place: _Place) -> None:
+        """Let a child go that has ended and does not come back, perhaps all others with it."""
         self._remove(place)
+        if restart.ends_supervisor(
+            self._auto_shutdown,
+            significant=place.spec.significant,
+            others_significant=[each.spec.significant for each in self._places],
+        ):
+            self.exceeded.set()
 
-    def _may_restart(self, place: Place, *, charged: bool) -> bool:
+    def _may_restart(self, place: _Place, *, charged: bool) -> bool:
         if self.exceeded.is_set():
             return False
         if charged and self._intensity.exceeded(monotonic()):
@@ -198,12 +207,12 @@ class DynamicSupervisor:
             return False
         return True
 
-    def _begin(self, place: Place) -> None:
+    def _begin(self, place: _Place) -> None:
         task = asyncio.get_running_loop().create_task(self._restart(place))
         self._restarts.add(task)
         task.add_done_callback(self._restarts.discard)
 
-    async def _restart(self, place: Place) -> None:
+    async def _restart(self, place: _Place) -> None:
         """Start the replacement; one that does not start counts as another death."""
         while not (place.removed or self._stopping.is_set()):
             await self._back_off(place)
@@ -223,7 +232,7 @@ class DynamicSupervisor:
             if not self._may_restart(place, charged=True):
                 return
 
-    async def _back_off(self, place: Place) -> None:
+    async def _back_off(self, place: _Place) -> None:
         """Wait as the template's backoff says; being removed, or the stop, shortens it."""
         backoff = place.spec.backoff
         if backoff is None:
@@ -236,7 +245,7 @@ class DynamicSupervisor:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(place.gone.wait(), delay)
 
-    def _remove(self, place: Place) -> None:
+    def _remove(self, place: _Place) -> None:
         place.gone.set()
         with contextlib.suppress(ValueError):
             self._places.remove(place)
@@ -293,11 +302,11 @@ class DynamicSupervisor:
         return [_node(place) for place in self._places]
 
 
-def _state(place: Place) -> Any:
+def _state(place: _Place) -> Any:
     return "up" if place.child else "restarting"
 
 
-def _node(place: Place) -> dict[str, Any]:
+def _node(place: _Place) -> dict[str, Any]:
     child = place.child
     return {
         "id": place.spec.id,

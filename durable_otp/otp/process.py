@@ -123,7 +123,7 @@ class Child:
         if self._watchdog is not None:
             self._watchdog.beat()
         match message.kind:
-            case link.READY:
+            case link.READY if not self.acknowledged.done():
                 self.info = message.fields["info"]
                 self._acknowledge(Ready())
                 self._watch()
@@ -131,8 +131,8 @@ class Child:
                 self._init_error = message.fields
             case link.EXIT:
                 self._last_words = message.fields
-            case link.IGNORE | link.BEAT:
-                pass  # the exit code says the same, and only the end counts; heard above
+            case link.IGNORE | link.BEAT | link.READY:
+                pass  # the exit code says the same; heard above; once is enough
             case _:
                 self._hear(message)
 

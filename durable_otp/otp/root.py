@@ -38,6 +38,9 @@ class RootHooks:
     def on_event(self, event: SupervisorEvent, root: "Root") -> None:
         """Hear what happened anywhere in the tree."""
 
+    def on_stopping(self, root: "Root") -> None:
+        """Hear that the root was asked to stop; the children are stopped one by one after this."""
+
     async def on_request(
         self, kind: str, fields: dict[str, Any], root: "Root"
     ) -> dict[str, Any] | None:
@@ -129,7 +132,12 @@ async def _foreground(spec: SupervisorSpec, hooks: RootHooks) -> int:
         root = Root(spec, hooks, lambda _: None)
         program.take_signals()
         hooks.before_children(root)
-        await until_finished(root.server.actor, stopping, lambda: hooks.on_started(root))
+        await until_finished(
+            root.server.actor,
+            stopping,
+            lambda: hooks.on_started(root),
+            lambda: hooks.on_stopping(root),
+        )
     return 0 if stopping.is_set() else 1
 
 

@@ -11,11 +11,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
-from durable_otp.otp import calls, link, loop, restart
+from durable_otp.otp import calls, link, loop
 from durable_otp.otp.calls import Call, ChildCounts, ChildInfo, SupervisorEvent
 from durable_otp.otp.channel import AsyncParentLink
 from durable_otp.otp.child_spec import DynamicSupervisorSpec, SupervisorSpec
-from durable_otp.otp.dynamic import DynamicSupervisor, Place
+from durable_otp.otp.dynamic import DynamicSupervisor
 from durable_otp.otp.errors import (
     InvalidSpec,
     NoProcess,
@@ -60,12 +60,12 @@ class DynamicActor(DynamicSupervisor):
 
     def __init__(self, spec: DynamicSupervisorSpec, **hooks: Any) -> None:
         self._left: Callable[[Child], None] = hooks.pop("on_exit")
-        self._auto_shutdown = spec.auto_shutdown
         super().__init__(
             spec.template,
             intensity=spec.intensity,
             period=spec.period,
             max_children=spec.max_children,
+            auto_shutdown=spec.auto_shutdown,
             on_exit=self._charge,
             **hooks,
         )
@@ -114,15 +114,6 @@ class DynamicActor(DynamicSupervisor):
         if self._stopping.is_set() or self.exceeded.is_set():
             await asyncio.wait({self.finished})
             raise NoProcess(self.template.id)
-
-    def _leave(self, place: Place) -> None:
-        super()._leave(place)
-        if restart.ends_supervisor(
-            self._auto_shutdown,
-            significant=place.spec.significant,
-            others_significant=[each.spec.significant for each in self._places],
-        ):
-            self.exceeded.set()
 
 
 class Server:
@@ -280,8 +271,15 @@ async def _abandon(actor: Actor, boot: "asyncio.Future[None]") -> None:
     await actor.stop()
 
 
-async def until_finished(actor: Actor, stopping: asyncio.Event, ready: Callable[[], None]) -> None:
+async def until_finished(
+    actor: Actor,
+    stopping: asyncio.Event,
+    ready: Callable[[], None],
+    before_stop: Callable[[], None] = lambda: None,
+) -> None:
     """Boot the supervisor, say ``ready``, and return when it has ended: stopped, or by itself.
+
+    ``before_stop`` is called when it was asked to stop, before the first child is told.
 
     Raises:
         StartFailed: a child did not start; everything is stopped.
@@ -297,6 +295,8 @@ async def until_finished(actor: Actor, stopping: asyncio.Event, ready: Callable[
         ready()
         waiting: set[asyncio.Future[Any]] = {actor.finished, stop}
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        if stop.done():
+            before_stop()
         await actor.stop()
         actor.finished.result()  # an error of the supervisor's own ends the process
     finally:

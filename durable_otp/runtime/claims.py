@@ -140,4 +140,5 @@ def _claim(job: Job) -> Claim:
         crashes=job.crashes,
         alone=False,
         begun_before=True,
+        home_queue=job.queue,
     )

@@ -19,6 +19,7 @@ DONE = "done"
 
 # root to the queue managers and the registrar
 LOOK = "look"
+FINISH = "finish"
 TREE = "tree"
 
 

@@ -20,6 +20,7 @@ from durable_otp.otp import Message, Root, RootHooks, SupervisorEvent
 from durable_otp.otp.link import STATE
 from durable_otp.otp.link import TREE as SUBTREE
 from durable_otp.runtime import messages, tree_view
+from durable_otp.runtime.tree_view import MANAGER
 
 PUSH_AFTER = 0.1
 LEVELS = {"started": logging.DEBUG, "start_failed": logging.ERROR, "gave_up": logging.ERROR}
@@ -54,6 +55,12 @@ class NodeHooks(RootHooks):
     def on_started(self, root: Root) -> None:
         """Log that the tree is up."""
         emit("node_started", node=self.node_id, pid=root.tree()["pid"])
+
+    def on_stopping(self, root: Root) -> None:
+        """Have all queues finish side by side: their turns to be stopped come one after another."""
+        for node in root.server.actor.nodes():
+            if str(node["id"]).startswith(MANAGER):
+                root.send(node["id"], messages.FINISH)
 
     def on_child_message(self, child_id: str, message: Message, root: Root) -> None:
         """Notice that a part of the tree has changed."""

@@ -202,6 +202,8 @@ class QueueManager:
             "id": claim.id,
             "workflow": claim.workflow,
             "version": claim.version,
+            "queue": claim.queue,
+            "home_queue": claim.home_queue,
             "lock_token": held.lock_token,
             "is_fresh": held.is_fresh,
         }
@@ -312,6 +314,8 @@ class QueueManager:
     def _obey(self, message: Message) -> None:
         if message.kind == messages.LOOK:
             self._upkeep.settings_changed()
+        elif message.kind == messages.FINISH:
+            self._link.stopping.set()
 
     def set_by_operators(self, settings: QueueSettings) -> None:
         """Follow what operators have set: pause, and how many to run."""

@@ -9,6 +9,7 @@ import os
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from durable_otp.runtime.carried import take_up
 from durable_otp.runtime.output import Output
 from durable_otp.runtime.settings import WorkerSettings
 from durable_otp.storage.database import Database
-from durable_otp.storage.journal import Holder, PostgresJournal
+from durable_otp.storage.journal import Holder, PostgresJournal, database_now
 from durable_otp.workflow.json_form import decode
 from durable_otp.workflow.registry import Registry
 
@@ -96,6 +97,8 @@ class Worker:
         claim = Claim(
             id=fields["id"],
             input=decode(message.body) if message.body else None,
+            queue=fields["queue"],
+            home_queue=fields["home_queue"],
             is_fresh=fields["is_fresh"],
         )
         journal = PostgresJournal(self._database, Holder(claim.id, fields["lock_token"]))
@@ -115,6 +118,10 @@ class Worker:
     def interrupted(self) -> bool:
         """Whether the manager has stopped this run of the execution."""
         return self._interrupted
+
+    def now(self) -> datetime:
+        """Return the database's time."""
+        return self._database.run(database_now)
 
     def begun(self, begun: Begun) -> None:
         """Tell the manager which attempt begins now."""

@@ -55,10 +55,6 @@ class PostgresJournal:
         """Return what is recorded of the visit that comes next at ``path``."""
         return self._database.run(visit_record, self._holder.id, path)
 
-    def now(self) -> datetime:
-        """Return the database's time."""
-        return self._database.run(database_now)
-
     def checkpoint(self, completion: Completion) -> None:
         """Record a completed step; without a ``next_path`` the execution is completed with it."""
         name = "complete" if completion.next_path is None else "checkpoint"
@@ -76,6 +72,10 @@ class PostgresJournal:
         """End the execution as failed, together with its last attempt if there was one."""
         attempt = _no_attempt(error) if failure is None else _failed(failure)
         self._write("fail", {**attempt, "path": path})
+
+    def move(self, queue: str, path: str) -> None:
+        """Give the claim back to another queue, where the step at ``path`` is to run."""
+        self._run(move, {"queue": queue, "path": path})
 
     def suspend(self, path: str, visit: int, waits: Sequence[tuple[int, WaitRequest]]) -> None:
         """Record the waits by ordinal and give the claim back until one of them is answered."""
@@ -138,6 +138,12 @@ def suspend(parameters: Parameters) -> Operation[bool]:
         return True
     recorded = yield Statement("wait_is_recorded", parameters)
     return bool(recorded[0]["recorded"])
+
+
+def move(parameters: Parameters) -> Operation[bool]:
+    """Give the claim to another queue; return whether it was held."""
+    rows = yield Statement("move", parameters)
+    return bool(rows)
 
 
 def database_now() -> Operation[datetime]:

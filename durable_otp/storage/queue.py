@@ -29,6 +29,7 @@ class Claim:
         input: Raw JSON, None when there is none.
         alone: It was interrupted and has not completed a step since: run it with no neighbour.
         begun_before: It was claimed before, so this is a resume.
+        home_queue: Where it was started; a step may have asked for another queue.
     """
 
     id: str
@@ -44,6 +45,7 @@ class Claim:
     crashes: int
     alone: bool
     begun_before: bool
+    home_queue: str
 
 
 def check_queue(name: object) -> str:

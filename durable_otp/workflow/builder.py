@@ -122,7 +122,7 @@ class Workflow:
             name: The step's name; the function's by default.
             retry: Its retry policy; the workflow's by default.
             timeout: How long one run of the body may take, waiting excluded.
-            queue: The queue it asks to run on; the execution's by default.
+            queue: The queue whose workers run it; by default the one it was started on.
             returns: The context key that its value is kept under.
 
         Raises:

@@ -18,7 +18,7 @@ class Step:
         path: The names that lead to it, joined by "/".
         retry: Its own policy, or else the workflow's.
         timeout: Seconds that one run of the body may take; None for no limit.
-        queue: Where it asks to run; None for the execution's queue.
+        queue: Where it runs: the execution moves there for it. None: where it was started.
         returns: The context key that its value is kept under.
         takes_context: Whether the function is called with the context.
         is_async: Whether calling the function gives a coroutine.

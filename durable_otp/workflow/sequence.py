@@ -31,7 +31,9 @@ class Sequence:
             DefinitionError: A node of this sequence has the name already, or none belongs here.
         """
         if not self.takes_steps:
-            raise DefinitionError(f"{name!r} of {self.subject} must be inside a case or the default.")
+            raise DefinitionError(
+                f"{name!r} of {self.subject} must be inside a case or the default."
+            )
         if any(name == other.name for other in self.nodes):
             raise DefinitionError(
                 f"{name!r} of {self.subject} exists already; give one of the two another name."

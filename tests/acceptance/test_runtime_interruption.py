@@ -108,7 +108,7 @@ def test_a_pause_between_attempts_is_not_part_of_the_timeout(tree: Tree) -> None
 
 def test_a_checkpoint_that_waits_is_not_part_of_the_timeout(tree: Tree, tmp_path: Path) -> None:
     handle = tree.start("brief", one=f"gate:{tmp_path / 'open'}")
-    worker = tree.pid_in(handle)
+    tree.pid_in(handle)
     with locked_row(tree, handle.id):
         (tmp_path / "open").touch()
         wait_until(lambda: blocked(tree, "checkpoint"))

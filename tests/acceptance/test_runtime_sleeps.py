@@ -1,6 +1,6 @@
 """Waiting through the database: the slot is given back, and the body runs again when it wakes."""
 
-import datetime
+import datetime as dt
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ instant = Workflow("instant")
 @instant.step
 def until(ctx: Context) -> None:
     note(ctx, "begun")
-    schedule_at(datetime.datetime.fromisoformat(ctx.input["at"]))
+    schedule_at(dt.datetime.fromisoformat(ctx.input["at"]))
 
 
 changing = Workflow("changing")
@@ -96,7 +96,7 @@ def test_a_swallowed_suspension_suspends_all_the_same(tree: Tree) -> None:
 
 def test_a_sleep_until_an_instant(tree: Tree) -> None:
     base = tree.sql("SELECT now() AS now")[0]["now"]
-    late = base + datetime.timedelta(seconds=1)
+    late = base + dt.timedelta(seconds=1)
     handles = [
         tree.durable.start(instant, {"at": at.isoformat(), "ledger": [tree.dsn, tree.schema]})
         for at in (base, late)

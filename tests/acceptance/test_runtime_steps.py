@@ -2,7 +2,7 @@
 
 import asyncio
 import dataclasses
-import datetime
+import datetime as dt
 import threading
 from collections.abc import Iterator
 from decimal import Decimal
@@ -42,7 +42,7 @@ def a_value() -> Decimal:
 
 @values.step(returns="named")
 def a_named(ctx: Context) -> dict[str, Any]:
-    return {"when": datetime.date(2026, 1, 2)}
+    return {"when": dt.date(2026, 1, 2)}
 
 
 @values.step

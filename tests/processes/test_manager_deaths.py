@@ -109,7 +109,8 @@ def test_an_interrupted_execution_has_neighbours_again_once_it_has_completed_a_s
     tree.pid_in(suspect)
     with paused(tree):
         restart_the_manager(tree)
-        neighbour = tree.start()
+        tree.until(suspect, "pending")
+        neighbour = tree.start()  # due after it
     neighbour.result(timeout=30)
     assert (suspect.status(), suspect.execution().interruptions) == ("running", 1)
     (tmp_path / "open").touch()

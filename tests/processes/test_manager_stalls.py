@@ -1,4 +1,4 @@
-"""A manager that is stopped or whose PostgreSQL says nothing: nothing is lost and nothing doubled."""
+"""A manager is stopped, or its PostgreSQL says nothing: nothing is lost and nothing doubled."""
 
 import signal
 from collections.abc import Callable, Iterator

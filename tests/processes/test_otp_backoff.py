@@ -1,4 +1,4 @@
-"""Restarts that slow down: per child, per dynamic template, and at the root instead of giving up."""
+"""Restarts that slow down: per child, per template, and at the root instead of giving up."""
 
 import asyncio
 import os
@@ -97,6 +97,20 @@ def test_a_child_that_waits_is_restarting_and_terminating_it_cancels_that(grow: 
     assert supervisor.restart_child("a").state == "up"
 
 
+def test_a_restart_that_was_cancelled_does_not_come_later(grow: Grow) -> None:
+    soon = RestartBackoff(initial=0.3, max=0.3, jitter=0)
+    later = RestartBackoff(initial=0.6, max=0.6, jitter=0)
+    supervisor, story = grow(
+        ChildSpec("a", programs.obey, backoff=soon), ChildSpec("b", programs.obey, backoff=later)
+    )
+    for child in ("a", "b"):
+        kill(story, child)
+        story.wait_for("restarting", child)
+    supervisor.terminate_child("a")
+    story.wait_for("started", "b", times=2)
+    assert len(story.told("started", "a")) == 1
+
+
 def test_a_stop_does_not_wait_for_a_backoff(grow: Grow) -> None:
     supervisor, story = grow(ChildSpec("a", programs.obey, backoff=NEVER))
     kill(story, "a")
@@ -130,7 +144,9 @@ def test_a_nested_tree_that_does_not_come_up_slows_its_root_down_too(
 ) -> None:
     worker = ChildSpec("w", programs.count_starts, (str(tmp_path / "starts"), 2))
     nested = ChildSpec("n", SupervisorSpec(SupervisorFlags(intensity=0), [worker]))
-    _, story = grow(nested, flags=SupervisorFlags(0, on_exceeded="backoff", backoff=QUICK))
+    _, story = grow(
+        nested, flags=SupervisorFlags(intensity=0, on_exceeded="backoff", backoff=QUICK)
+    )
     kill(story, "n/w")
     story.wait_for("start_failed", "n", times=3)
     assert story.told("gave_up", "n/w")

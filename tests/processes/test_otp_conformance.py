@@ -1,10 +1,14 @@
-"""The supervisor does what Erlang's does: the same trace for every scenario, in real processes."""
+"""The supervisor does what Erlang's does: the same trace for every scenario, in real processes.
+
+``--otp-scenarios=DIR`` plays other scenarios: DIR/scenarios/*.json and DIR/expected/*.trace.
+"""
 
 import json
 from pathlib import Path
 
 import pytest
 
+from tests.support.otp_random_scenarios import scenario
 from tests.support.otp_scenarios import play
 
 
@@ -17,3 +21,19 @@ def test_the_trace_is_the_one_of_otp(otp_scenario: Path, tmp_path: Path) -> None
 def test_there_are_scenarios(request: pytest.FixtureRequest) -> None:
     directory: Path = request.config.getoption("otp_scenarios")
     assert any((directory / "scenarios").glob("*.json")), f"no scenarios in {directory}"
+
+
+@pytest.mark.parametrize("seed", [3, 17, 29])
+def test_a_random_scenario_has_one_outcome(seed: int, tmp_path: Path) -> None:
+    made = scenario(seed)
+    traces = []
+    for round_number in range(2):
+        directory = tmp_path / str(round_number)
+        directory.mkdir()
+        traces.append(play(made, directory))
+    assert traces[0] == traces[1]
+    started, stopped = (
+        sorted(line.split()[1:3] for line in traces[0].splitlines() if line.startswith(word))
+        for word in ("started ", "stopped ")
+    )
+    assert started == stopped

@@ -16,16 +16,19 @@ from durable_otp.otp import (
     Child,
     ChildSpec,
     DynamicSupervisor,
+    DynamicSupervisorSpec,
     ExitReason,
     MaxChildren,
     Message,
     NoProcess,
     NotFound,
+    NotSupported,
     StartFailed,
+    SupervisorEvent,
     process,
 )
 from tests.support import otp_programs as programs
-from tests.support.otp_programs import in_supervisor_process, until
+from tests.support.otp_programs import Grow, in_supervisor_process, until
 
 OBEY = ChildSpec("w", programs.obey)
 
@@ -184,7 +187,7 @@ async def fail_in_a_callback(_: AsyncParentLink) -> Any:
     pool = DynamicSupervisor(ChildSpec("w", echo), on_message=on_message)
     child = await pool.start_child()
     child.send("job")
-    await asyncio.sleep(60)
+    await asyncio.Event().wait()
 
 
 def test_an_error_in_a_callback_ends_the_program() -> None:
@@ -215,3 +218,55 @@ async def mute(_: AsyncParentLink) -> Any:
 
 def test_a_child_that_cannot_be_spoken_to_is_killed() -> None:
     assert in_supervisor_process(mute) == ["killed", "killed"]
+
+
+async def hear_starts(_: AsyncParentLink) -> Any:
+    known: list[bool] = []
+
+    def on_event(event: SupervisorEvent) -> None:
+        if event.name == "started":
+            child = pool.child(event.path)
+            known.append(child is not None and child.pid == event.facts["pid"])
+
+    pool = DynamicSupervisor(OBEY, on_event=on_event)
+    child = await pool.start_child()
+    os.kill(child.pid, signal.SIGKILL)
+    await until(lambda: len(known) == 2)
+    await pool.stop()
+    return known
+
+
+def test_a_child_is_known_when_its_start_is_told() -> None:
+    assert in_supervisor_process(hear_starts) == [True, True]
+
+
+def test_a_dynamic_supervisor_can_end_with_its_last_significant_child(grow: Grow) -> None:
+    template = ChildSpec("w", programs.exit_when_told, restart="transient", significant=True)
+    spec = DynamicSupervisorSpec(template, auto_shutdown="all_significant")
+    supervisor, story = grow(ChildSpec("pool", spec, restart="transient"))
+    pool = supervisor.child("pool")
+    one, two = (pool.start_child(child_id=name) for name in ("one", "two"))
+    os.kill(one.pid, signal.SIGTERM)
+    story.wait_for("stopped", "pool/one")
+    assert [child.id for child in pool.which_children()] == ["two"]
+    os.kill(two.pid, signal.SIGTERM)
+    story.wait_for("stopped", "pool")
+    with pytest.raises(NoProcess):
+        pool.which_children()
+
+
+def test_a_call_on_a_worker_is_refused(grow: Grow) -> None:
+    supervisor, _ = grow(ChildSpec("w", programs.obey, type="supervisor"))
+    with pytest.raises(NotSupported, match="a worker no children"):
+        supervisor.child("w").which_children()
+
+
+def test_ids_of_a_dynamic_supervisor_are_known_only_while_they_live(grow: Grow) -> None:
+    supervisor, _ = grow(ChildSpec("pool", DynamicSupervisorSpec(OBEY)))
+    pool = supervisor.child("pool")
+    child = pool.start_child(child_id="one")
+    pool.terminate_child("one")
+    pool.terminate_child(child.pid)  # as in OTP: a pid that is gone is no error
+    for name in ("one", "w"):
+        with pytest.raises(NotSupported):
+            pool.terminate_child(name)

@@ -130,11 +130,11 @@ def test_the_first_signal_stops_a_foreground_root_in_order(number: int) -> None:
 
 
 def test_the_second_signal_kills_what_is_left() -> None:
-    with start(FOREGROUND, "ignore_term") as root:
+    with start(FOREGROUND, "stay_when_told") as root:
         child = first_child(root.pid)
-        wait_until(is_catching(child, signal.SIGTERM))
+        wait_until(lambda: psutil.Process(child).cmdline() == ["deaf"])
         root.terminate()
-        time.sleep(0.2)
+        wait_until(lambda: psutil.Process(child).cmdline() == ["told"])
         assert root.poll() is None
         begin = time.monotonic()
         root.terminate()

@@ -40,7 +40,7 @@ def work_for(parent: Any, seconds: float, beating: bool) -> None:
         if beating:
             parent.beat()
     parent.send("done")
-    programs.obey(parent)
+    programs.wait_for_the_stop(parent)
 
 
 def tell(supervisor: Any, child: str) -> None:

@@ -1,4 +1,4 @@
-"""Settling what a dead or stopped worker held: fenced, counted once, and never against a checkpoint."""
+"""Settling what a dead worker held: fenced, counted once, never against a checkpoint."""
 
 from typing import Any
 

@@ -59,6 +59,14 @@ def hold(ctx):
         time.sleep(0.01)
 """
 STARTED = "node_started"
+LEFT_OUT = (
+    "COLUMNS",
+    "DURABLE_DSN",
+    "DURABLE_OTP_PG_DIR",
+    "FORCE_COLOR",
+    "NO_COLOR",
+    "PYTHONDONTWRITEBYTECODE",
+)
 
 
 class Project:
@@ -238,6 +246,5 @@ def terminal(
 
 
 def clean_environment() -> dict[str, str]:
-    """Return this environment without what would change where commands look."""
-    left_out = ("DURABLE_DSN", "DURABLE_OTP_PG_DIR", "NO_COLOR", "FORCE_COLOR", "COLUMNS")
-    return {name: value for name, value in os.environ.items() if name not in left_out}
+    """Return this environment without what would change where commands look, or slow them down."""
+    return {name: value for name, value in os.environ.items() if name not in LEFT_OUT}

@@ -1,4 +1,4 @@
-"""The engine without PostgreSQL and without processes: a journal in memory, and a host that notes."""
+"""The engine without PostgreSQL or processes: a journal in memory, and a host that notes."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,19 +32,28 @@ class MemoryJournal:
     def entries(self) -> Sequence[Entry]:
         self.reads += 1
         found = [
-            Entry(c.attempt.position, c.attempt.path, 1, c.changes, c.snapshot, c.next_path)
+            Entry(
+                c.attempt.position,
+                c.attempt.path,
+                c.attempt.visit,
+                c.changes,
+                c.snapshot,
+                c.next_path,
+                c.jumps,
+            )
             for c in self.completions
         ]
         newest = max((e.position for e in found if e.snapshot is not None), default=0)
         return [entry for entry in found if entry.position >= newest]
 
     def visit(self, path: str) -> VisitRecord:
-        recorded = sum(failure.attempt.path == path for failure in self.failures)
+        self.reads += 1
+        visit = 1 + sum(each.attempt.path == path for each in self.completions)
+        recorded = sum(
+            (each.attempt.path, each.attempt.visit) == (path, visit) for each in self.failures
+        )
         answers = {ordinal: each for (at, ordinal), each in self.waits.items() if at == path}
-        return VisitRecord(1, recorded, recorded, answers)
-
-    def now(self) -> datetime:
-        return datetime(2026, 1, 2, tzinfo=UTC)
+        return VisitRecord(visit, recorded, recorded, answers)
 
     def checkpoint(self, completion: Completion) -> None:
         self._fence()
@@ -64,6 +73,10 @@ class MemoryJournal:
         self._fence()
         self.failures += [failure] if failure else []
         self.ended = ("failed", error["type"])
+
+    def move(self, queue: str, path: str) -> None:
+        self._fence()
+        self.ended = ("pending", queue)
 
     def suspend(self, path: str, visit: int, waits: Sequence[tuple[int, WaitRequest]]) -> None:
         self._fence()
@@ -89,6 +102,9 @@ class NotingHost:
     stop_at: str = ""
     interrupted: bool = False
     stopping: bool = False
+
+    def now(self) -> datetime:
+        return datetime(2026, 1, 2, tzinfo=UTC)
 
     def begun(self, begun: Begun) -> None:
         self.notes.append(f"begun {begun.attempt.path} {begun.attempt.number}")
@@ -119,9 +135,10 @@ def run(
     journal: MemoryJournal | None = None,
     host: NotingHost | None = None,
     limits: Limits = LIMITS,
+    queue: str = "default",
 ) -> Outcome:
     """Give an execution to the engine once."""
     journal = MemoryJournal() if journal is None else journal
     is_fresh = not (journal.completions or journal.failures or journal.waits)
-    claim = Claim("an id", canonical(given, what="input"), is_fresh)
+    claim = Claim("an id", canonical(given, what="input"), queue, "default", is_fresh)
     return execute(claim, workflow.definition(), journal, host or NotingHost(), limits)

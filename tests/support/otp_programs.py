@@ -25,6 +25,7 @@ from durable_otp.otp import (
     SupervisorFlags,
     loop,
 )
+from durable_otp.otp.title import set_title
 from tests.support.waiting import wait_until
 
 # ---------------------------------------------------------------- children
@@ -33,13 +34,38 @@ from tests.support.waiting import wait_until
 def obey(parent: ParentLink, *_: Any) -> None:
     """Be ready and wait for the stop."""
     parent.ready({"pgid": os.getpgrp()})
+    wait_for_the_stop(parent)
+
+
+def wait_for_the_stop(parent: ParentLink) -> None:
+    """Do nothing until then."""
     while not parent.stopping:
         parent.receive(None)
+
+
+def note_signals(parent: ParentLink, path: str) -> None:
+    """Write down what happens to this process."""
+    with Path(path).open("a", buffering=1) as notes:
+        signal.signal(signal.SIGINT, lambda *_: notes.write("interrupted\n"))
+        parent.ready()
+        notes.write("ready\n")
+        while not parent.stopping:
+            parent.receive(None)
+        notes.write("stopping\n")
 
 
 def ignore_term(parent: ParentLink) -> None:
     """Never stop by itself."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    parent.ready()
+    while not parent.lost:
+        parent.receive(None)
+
+
+def stay_when_told(parent: ParentLink) -> None:
+    """Show in the title that SIGTERM came, and go on."""
+    signal.signal(signal.SIGTERM, lambda *_: set_title("told"))
+    set_title("deaf")
     parent.ready()
     while not parent.lost:
         parent.receive(None)

@@ -79,7 +79,9 @@ class Maker:
 
     def _dynamic(self, path: str) -> dict:
         flags = {"strategy": "simple_one_for_one", "intensity": self.chance.randint(0, 3)}
-        made = {"flags": flags | {"period": 5}, "children": [self._worker("w", "never")]}
+        auto = self.chance.choice(("never", "never", "any_significant", "all_significant"))
+        flags |= {"auto_shutdown": auto} if auto != "never" else {}
+        made = {"flags": flags | {"period": 5}, "children": [self._worker("w", auto)]}
         if made["children"][0].get("behaviour", {}).get("start") == "ignore":
             del made["children"][0]["behaviour"]
         self.supervisors[path] = made

@@ -188,7 +188,7 @@ def all_gone(pids: set[int]) -> bool:
 
 def descriptors(pid: int) -> int:
     """Return how many descriptors a process has open."""
-    return len(os.listdir(f"/proc/{pid}/fd"))
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
 def resident(pid: int) -> int:

@@ -181,3 +181,14 @@ def test_a_resumed_run_stands_where_the_first_one_stood(seed: int) -> None:
     assert contexts[0] == contexts[1]
     assert contexts[0]["sum"] == sum(range(249))
     assert len(whole.entries()) <= 101
+
+
+def test_an_execution_moves_to_the_queue_that_its_next_step_asks_for():
+    workflow = Workflow("travelling")
+    workflow.step(name="here")(lambda: None)
+    workflow.step(name="there", queue="slow")(lambda: None)
+    journal = MemoryJournal()
+    assert run(workflow, journal=journal) is Outcome.MOVED
+    assert journal.ended == ("pending", "slow")
+    assert [each.attempt.path for each in journal.completions] == ["here"]
+    assert run(workflow, journal=journal, queue="slow") is Outcome.COMPLETED

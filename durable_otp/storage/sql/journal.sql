@@ -133,6 +133,20 @@ WITH done AS (
 )
 SELECT id::text, CASE WHEN watched THEN pg_notify('durable:done', id::text) END FROM done;
 
+-- name: move
+-- move: release
+-- fenced
+-- The next step asks for another queue, or goes back to where the execution was started.
+WITH moved AS (
+    UPDATE durable.workflow_executions
+    SET status = 'pending', home_queue = coalesce(home_queue, queue), queue = %(queue)s,
+        scheduled_at = durable.now(), updated_at = durable.now(), current_step = %(path)s,
+        lock_token = NULL, locked_by = NULL, locked_at = NULL, begun = NULL
+    WHERE id = %(id)s::uuid AND lock_token = %(lock_token)s::uuid AND status = 'running'
+    RETURNING id, queue
+)
+SELECT id::text, pg_notify('durable:queue', queue) FROM moved;
+
 -- name: suspend
 -- move: suspend
 -- fenced
