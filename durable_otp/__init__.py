@@ -48,6 +48,7 @@ from durable_otp.workflow.current import (
     put_context,
 )
 from durable_otp.workflow.execution import Execution, Job, QueueStats, Settled, StepExecution
+from durable_otp.workflow.goto import goto
 from durable_otp.workflow.retry import Retry
 from durable_otp.workflow.wait import schedule_at, sleep
 
@@ -93,6 +94,7 @@ __all__ = [
     "end_of_day",
     "execution_id",
     "get_context",
+    "goto",
     "hours",
     "input",
     "minutes",

@@ -98,6 +98,7 @@ CREATE TABLE durable.step_executions (
     changes          jsonb,
     snapshot         jsonb,
     next_path        text,
+    jumps            integer NOT NULL DEFAULT 0,
     logs             jsonb NOT NULL DEFAULT '[]',
     started_at       timestamptz,
     completed_at     timestamptz NOT NULL,

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from durable_otp.clock import monotonic
-from durable_otp.engine.failure import DefinitionChanged, describe
+from durable_otp.engine.direction import directed
+from durable_otp.engine.failure import DecisionError, DefinitionChanged, describe
 from durable_otp.engine.host import Begun, Host
 from durable_otp.engine.journal import (
     Attempt,
@@ -34,11 +35,12 @@ from durable_otp.engine.position import (
     with_snapshot,
 )
 from durable_otp.engine.step_run import StepRun
-from durable_otp.engine.step_runner import run_step
+from durable_otp.engine.step_runner import run_node
 from durable_otp.errors import ClaimLost, InvalidInput, SerializationError, StepInterrupted
 from durable_otp.workflow.context import Context
-from durable_otp.workflow.definition import Definition, Step
+from durable_otp.workflow.definition import Definition
 from durable_otp.workflow.json_form import encode
+from durable_otp.workflow.nodes import Node, Step
 
 LONGEST_PAUSE_SECONDS = 1.0
 """A longer delay between attempts gives the worker back and waits in the database."""
@@ -88,6 +90,7 @@ class _Execution:
         self._journal = journal
         self._host = host
         self._limits = limits
+        self._visits: dict[str, int] = {}
 
     def run(self) -> Outcome:
         try:
@@ -111,14 +114,14 @@ class _Execution:
 
     def _pass(self, position: Position) -> Position | Outcome:
         """Attempt the step at a position until it completes, or until the worker must let go."""
-        step = self._definition.node(position.path)
-        queue = step.queue or self._claim.home_queue
+        node = self._definition.node(position.path)
+        queue = self._queue_of(node)
         if queue != self._claim.queue:
-            self._journal.move(queue, step.path)
+            self._journal.move(queue, node.path)
             return Outcome.MOVED
-        record = self._record(step)
+        record = self._record(node, position)
         while True:
-            attempt, end, duration = self._attempt(step, position, record)
+            attempt, end, duration = self._attempt(node, position, record)
             match end:
                 case Returned():
                     return self._checkpoint(attempt, end, position, duration)
@@ -128,35 +131,56 @@ class _Execution:
                 case Interrupted():
                     return Outcome.INTERRUPTED
                 case Raised():
-                    outcome = self._failed(step, record, self._failure(attempt, end, duration), end)
+                    outcome = self._failed(node, record, self._failure(attempt, end, duration), end)
                     if outcome is not None:
                         return outcome
-            record = self._journal.visit(step.path)
+            record = self._journal.visit(node.path)
 
-    def _record(self, step: Step) -> VisitRecord:
-        """Return what earlier workers recorded of the first visit; the later ones are new."""
-        if self._is_first:
+    def _queue_of(self, node: Node) -> str:
+        """Return where a node runs; a branch is decided wherever the execution is."""
+        if not isinstance(node, Step):
+            return self._claim.queue
+        return node.queue or self._claim.home_queue
+
+    def _record(self, node: Node, position: Position) -> VisitRecord:
+        """Return what is recorded of the visit that begins.
+
+        Only the first node that a resumed execution reaches, and nodes that a jump may have led to
+        before this worker came, can have something recorded that is not known here.
+        """
+        completed = self._visits.get(node.path)
+        if completed is not None:
+            return VisitRecord(visit=completed + 1)
+        if self._is_first or (position.jumps and not self._claim.is_fresh):
             self._is_first = False
-            return self._journal.visit(step.path)
+            return self._journal.visit(node.path)
         return VisitRecord()
 
     def _attempt(
-        self, step: Step, position: Position, record: VisitRecord
+        self, node: Node, position: Position, record: VisitRecord
     ) -> tuple[Attempt, AttemptEnd, float]:
         number = record.recorded_attempts + 1
-        attempt = Attempt(position.number, step.path, step.name, step.kind, record.visit, number)
+        attempt = Attempt(position.number, node.path, node.name, node.kind, record.visit, number)
         run = StepRun(self._context(attempt, position), record, self._host.now)
         self._host.start_capture()
-        self._host.begun(Begun(attempt, step.timeout, _retry_after_timeout(step, record)))
+        self._host.begun(_begun(attempt, node, record))
         started = monotonic()
-        end = run_step(step, run, self._host, self._limits.max_payload)
+        end = run_node(node, run, self._host, self._limits.max_payload)
         self._host.ended()
-        return attempt, self._within_limits(end, position), monotonic() - started
+        return attempt, self._accepted(node, end, position), monotonic() - started
 
-    def _within_limits(self, end: AttemptEnd, position: Position) -> AttemptEnd:
-        """Refuse a step's changes when the context would become larger than it may be."""
+    def _accepted(self, node: Node, end: AttemptEnd, position: Position) -> AttemptEnd:
+        """Refuse an end that leads nowhere, or to a context that is larger than it may be."""
         if not isinstance(end, Returned):
             return end
+        try:
+            return self._within_limits(
+                directed(self._definition, node, end, position.jumps), position
+            )
+        except DecisionError as error:
+            return Raised(describe(error), may_retry=False)
+
+    def _within_limits(self, end: Returned, position: Position) -> AttemptEnd:
         reached = advance(position, end.changes)
         if reached.most_bytes <= self._limits.max_context:
             return end
@@ -184,8 +208,9 @@ class _Execution:
     def _checkpoint(
         self, attempt: Attempt, end: Returned, position: Position, duration: float
     ) -> Position | Outcome:
-        reached = advance(position, end.changes)
-        next_path = self._definition.next_path(attempt.path)
+        jumps = position.jumps + (end.jump is not None)
+        reached = replace(advance(position, end.changes), jumps=jumps)
+        next_path = end.next_path
         snapshot = next_path is not None and needs_snapshot(reached)
         self._journal.checkpoint(
             Completion(
@@ -194,10 +219,12 @@ class _Execution:
                 changes=end.changes,
                 snapshot=reached.context if snapshot else None,
                 next_path=next_path,
+                jumps=jumps,
                 logs=self._host.captured(),
                 duration=duration,
             )
         )
+        self._visits[attempt.path] = attempt.visit
         if next_path is None:
             return Outcome.COMPLETED
         return replace(with_snapshot(reached) if snapshot else reached, path=next_path)
@@ -206,13 +233,13 @@ class _Execution:
         return Failure(attempt, end.error, self._host.captured(), duration)
 
     def _failed(
-        self, step: Step, record: VisitRecord, failure: Failure, end: Raised
+        self, node: Node, record: VisitRecord, failure: Failure, end: Raised
     ) -> Outcome | None:
         """Record a failed attempt; return None when the next one follows in this worker."""
-        if not end.may_retry:
-            self._journal.fail(failure.error, step.path, failure)
+        if not end.may_retry or not isinstance(node, Step):
+            self._journal.fail(failure.error, node.path, failure)
             return Outcome.FAILED
-        delay = step.retry.delay(record.failed_attempts + 1, random.random())  # noqa: S311 - jitter
+        delay = node.retry.delay(record.failed_attempts + 1, random.random())  # noqa: S311 - jitter
         if delay > LONGEST_PAUSE_SECONDS:
             self._journal.retry_later(failure, delay)
             return Outcome.RETRY_LATER
@@ -221,8 +248,11 @@ class _Execution:
         return None if waited else Outcome.RELEASED
 
 
-def _retry_after_timeout(step: Step, record: VisitRecord) -> float | None:
+def _begun(attempt: Attempt, node: Node, record: VisitRecord) -> Begun:
+    if not isinstance(node, Step):
+        return Begun(attempt, timeout=None, retry_after_timeout=None)
     failures = record.failed_attempts + 1
-    if not step.retry.allows(StepInterrupted(), failures):
-        return None
-    return step.retry.delay(failures, random.random())  # noqa: S311 - jitter, not a secret
+    if not node.retry.allows(StepInterrupted(), failures):
+        return Begun(attempt, node.timeout, retry_after_timeout=None)
+    delay = node.retry.delay(failures, random.random())  # noqa: S311 - jitter, not a secret
+    return Begun(attempt, node.timeout, delay)

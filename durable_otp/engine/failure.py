@@ -13,6 +13,22 @@ class DefinitionChanged(Exception):  # noqa: N818 - the error type it becomes
     """The code no longer has what the journal says happened."""
 
 
+class DecisionError(Exception):
+    """A step asked to go on where it cannot."""
+
+
+class BranchError(Exception):
+    """The function that a branch chooses by raised."""
+
+
+ENGINE_TYPES = {
+    SerializationError: "serialization_error",
+    DefinitionChanged: "definition_changed",
+    DecisionError: "decision_error",
+    BranchError: "branch_error",
+}
+
+
 def describe(error: BaseException) -> dict[str, Any]:
     """Return an exception as the JSON error of a step or an execution."""
     return {
@@ -24,10 +40,9 @@ def describe(error: BaseException) -> dict[str, Any]:
 
 def error_type(error: BaseException) -> str:
     """Return the engine's own name for what it raises itself, else the exception's class name."""
-    if isinstance(error, SerializationError):
-        return "serialization_error"
-    if isinstance(error, DefinitionChanged):
-        return "definition_changed"
+    for raised, name in ENGINE_TYPES.items():
+        if isinstance(error, raised):
+            return name
     return type(error).__name__
 
 

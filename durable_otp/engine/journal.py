@@ -24,6 +24,7 @@ class Entry:
     changes: Changes
     snapshot: dict[str, Any] | None
     next_path: str | None
+    jumps: int
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,8 @@ class Completion:
     changes: Changes
     snapshot: dict[str, Any] | None
     next_path: str | None
+    jumps: int
+    """How often the execution has jumped so far, this step included."""
     logs: LogEntries
     duration: float
 

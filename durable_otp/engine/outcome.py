@@ -30,6 +30,10 @@ class Returned:
 
     output: Any
     changes: Sequence[Sequence[Any]]
+    jump: str | None = None
+    """The target it asked to go on at."""
+    next_path: str | None = None
+    """Where the execution goes on; None: it has reached its end."""
 
 
 @dataclass(frozen=True)

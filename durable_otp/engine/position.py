@@ -25,6 +25,7 @@ class Position:
     """The size of the context's JSON at the last snapshot, or when the execution was taken up."""
     steps_since_snapshot: int = 0
     bytes_since_snapshot: int = 0
+    jumps: int = 0
 
     @property
     def most_bytes(self) -> int:
@@ -45,22 +46,18 @@ def locate(definition: Definition, given: Any, entries: Sequence[Entry]) -> Posi
     """
     context = first_context(given)
     path: str | None = definition.next_path(None)
-    number = 1
+    number, jumps = 1, 0
     for entry in entries:
         after = entry.snapshot
         context = fold(context, entry.changes) if after is None else after
-        path, number = entry.next_path, entry.position + 1
-    if path is None or not has_path(definition, path):
+        path, number, jumps = entry.next_path, entry.position + 1, entry.jumps
+    if path is None or not definition.has(path):
         raise DefinitionChanged(
             f"workflow {definition.name!r} version {definition.version!r} has no step {path!r}, "
             "where this execution stands; give changed code a version of its own"
         )
-    return Position(path, number, context, len(encode(context)), steps_since_snapshot=len(entries))
-
-
-def has_path(definition: Definition, path: str) -> bool:
-    """Return whether a definition still has a node at this path."""
-    return any(node.path == path for node in definition.nodes)
+    size = len(encode(context))
+    return Position(path, number, context, size, steps_since_snapshot=len(entries), jumps=jumps)
 
 
 def advance(position: Position, changes: Changes) -> Position:

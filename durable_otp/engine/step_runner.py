@@ -7,20 +7,45 @@ import asyncio
 from logging import WARNING
 from typing import Any
 
-from durable_otp.engine.failure import DefinitionChanged, describe
+from durable_otp.engine.failure import BranchError, DefinitionChanged, describe
 from durable_otp.engine.host import Host
 from durable_otp.engine.outcome import AttemptEnd, Interrupted, Raised, Returned, Suspended
 from durable_otp.engine.step_run import StepRun
 from durable_otp.errors import StepInterrupted
 from durable_otp.events import emit
 from durable_otp.workflow.current import entering
-from durable_otp.workflow.definition import Step
+from durable_otp.workflow.goto import Goto
 from durable_otp.workflow.json_form import canonical
+from durable_otp.workflow.nodes import Branch, Node, Step
 from durable_otp.workflow.wait import Suspension
 
 
-def run_step(step: Step, run: StepRun, host: Host, max_payload: int) -> AttemptEnd:
-    """Run the body once. Blocks as long as the body does.
+def run_node(node: Node, run: StepRun, host: Host, max_payload: int) -> AttemptEnd:
+    """Run a node's code once, and return how it ended. Blocks as long as the code does."""
+    if isinstance(node, Branch):
+        return _run_branch(node, run, host, max_payload)
+    return _run_step(node, run, host, max_payload)
+
+
+def _run_branch(branch: Branch, run: StepRun, host: Host, max_payload: int) -> AttemptEnd:
+    """Ask a branch for its value; what its function does to the context is left out."""
+    try:
+        with entering(run), host.interruptible():
+            value = branch.on(run.context) if branch.takes_context else branch.on()
+        what = f"the value of branch {branch.path!r}"
+        return Returned(canonical(value, what=what, max_bytes=max_payload), ())
+    except BaseException as error:  # noqa: BLE001 - the border between user code and the engine
+        if isinstance(error, StepInterrupted) and host.interrupted:
+            return Interrupted()
+        refused = BranchError(
+            f"branch {branch.path!r} cannot choose: {type(error).__name__}: {error}"
+        )
+        refused.__cause__ = error
+        return Raised(describe(refused), may_retry=False)
+
+
+def _run_step(step: Step, run: StepRun, host: Host, max_payload: int) -> AttemptEnd:
+    """Run a step's body.
 
     A body that ends in any way after a wait suspended it counts as suspended.
     """
@@ -29,6 +54,8 @@ def run_step(step: Step, run: StepRun, host: Host, max_payload: int) -> AttemptE
             returned = _call(step, run)
         if run.suspensions:
             return _suspended_in_spite(step, run)
+        if isinstance(returned, Goto):
+            return Returned({"goto": returned.target}, run.context.changes(), jump=returned.target)
         output = canonical(
             returned, what=f"the result of step {step.name!r}", max_bytes=max_payload
         )

@@ -25,12 +25,13 @@ def take_up(carried: Sequence[Carried]) -> list[str | Workflow]:
 
 
 def _packed(workflow: Workflow) -> bytes:
-    nodes = workflow.definition().nodes
-    modules = {getattr(node.function, "__module__", "") or "" for node in nodes}
+    definition = workflow.definition()
+    functions = definition.functions()
+    modules = {getattr(function, "__module__", "") or "" for function in functions}
     try:
         return by_value.pack(workflow, f"workflow {workflow.name!r}", modules)
     except ConfigError:
-        for node in nodes:  # find the one to name
+        for node in definition.every_node():  # find the one to name
             what = f"step {node.path!r} of workflow {workflow.name!r}"
-            by_value.pack(node.function, what, modules)
+            by_value.pack(node.functions, what, modules)
         raise

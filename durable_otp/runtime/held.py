@@ -103,6 +103,7 @@ class Held:
         return {
             "path": self.begun.path,
             "name": self.begun.name,
+            "type": self.begun.type,
             "visit": self.begun.visit,
             "attempt": self.begun.attempt,
             "seconds": self.seconds_in_step,

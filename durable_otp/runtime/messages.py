@@ -31,6 +31,7 @@ class BegunReport:
     position: int
     path: str
     name: str
+    type: str
     visit: int
     attempt: int
     timeout: float | None
@@ -44,6 +45,7 @@ def begun_fields(run: int, begun: Begun) -> dict[str, Any]:
         "position": begun.attempt.position,
         "path": begun.attempt.path,
         "name": begun.attempt.name,
+        "type": begun.attempt.type,
         "visit": begun.attempt.visit,
         "attempt": begun.attempt.number,
         "timeout": begun.timeout,

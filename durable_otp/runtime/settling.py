@@ -230,6 +230,7 @@ def _crashed(held: Held, reason: ExitReason, first: str) -> LostAttempt:
     return LostAttempt(
         path=path,
         name=report.name if report else path.rpartition("/")[2],
+        type=report.type if report else "step",
         visit=report.visit if report else 1,
         number=report.attempt if report else 1,
         duration=held.duration,
@@ -246,6 +247,7 @@ def _timed_out(held: Held, report: BegunReport) -> LostAttempt:
     return LostAttempt(
         path=report.path,
         name=report.name,
+        type=report.type,
         visit=report.visit,
         number=report.attempt,
         duration=held.duration,

@@ -179,6 +179,7 @@ def _completed(completion: Completion) -> Parameters:
         "changes": json_text(completion.changes),
         "snapshot": None if snapshot is None else json_text(snapshot),
         "next_path": completion.next_path,
+        "jumps": completion.jumps,
     }
 
 

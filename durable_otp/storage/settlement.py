@@ -20,6 +20,7 @@ class LostAttempt:
 
     path: str
     name: str
+    type: str
     visit: int
     number: int
     duration: float
@@ -112,6 +113,7 @@ def _parameters(execution_id: str, lock_token: str, attempt: LostAttempt) -> dic
         "step_id": new_id(),
         "path": attempt.path,
         "name": attempt.name,
+        "type": attempt.type,
         "visit": attempt.visit,
         "attempt": attempt.number,
         "duration": attempt.duration,

@@ -1,13 +1,17 @@
 """How a workflow is written down: an object that decorators add nodes to."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, TypeVar, overload
+from typing import Any, Literal, TypeVar, overload
 
 from durable_otp.errors import DefinitionError
-from durable_otp.workflow.definition import Definition, Step
+from durable_otp.workflow.branching import BranchBlock
+from durable_otp.workflow.definition import Definition
 from durable_otp.workflow.input_type import check_type
 from durable_otp.workflow.json_form import MAX_BYTES
+from durable_otp.workflow.nodes import Step
 from durable_otp.workflow.options import (
     check_count,
     check_name,
@@ -18,9 +22,31 @@ from durable_otp.workflow.options import (
     check_timeout,
 )
 from durable_otp.workflow.retry import Retry
+from durable_otp.workflow.sequence import OpenSequences, Sequence
 from durable_otp.workflow.step_function import is_async, name_of, takes_context
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class StepOptions:
+    """What a decorator was given for a step."""
+
+    kind: Literal["step", "decision"]
+    name: str | None
+    retry: Retry | None
+    timeout: timedelta | float | None
+    queue: str | None
+    returns: str | None
+    targets: tuple[str, ...] | None = None
+
+    def checked_queue(self, subject: str) -> str | None:
+        """Return the queue, if one is given."""
+        return None if self.queue is None else check_queue(self.queue, subject)
+
+    def checked_returns(self, subject: str) -> str | None:
+        """Return the context key for the value, if one is given."""
+        return None if self.returns is None else check_name(self.returns, f"{subject}: returns")
 
 
 class Workflow:
@@ -56,7 +82,7 @@ class Workflow:
         )
         check_type(input, subject)
         self.input = input
-        self._nodes: list[Step] = []
+        self._open = OpenSequences(f"workflow {name!r}")
         self._definition: Definition | None = None
 
     def __repr__(self) -> str:
@@ -102,26 +128,68 @@ class Workflow:
         Raises:
             DefinitionError: The step cannot be run as written.
         """
+        options = StepOptions("step", name, retry, timeout, queue, returns)
 
         def add(decorated: Function) -> Function:
-            step_name = name_of(decorated, self._subject) if name is None else name
-            subject = f"Step {step_name!r} of workflow {self.name!r}"
-            self._add(
-                Step(
-                    name=check_node_name(step_name, f"{subject}: name"),
-                    function=decorated,
-                    path=step_name,
-                    retry=check_retry(retry, subject) or self.retry or Retry(),
-                    timeout=check_timeout(timeout, subject),
-                    queue=None if queue is None else check_queue(queue, subject),
-                    returns=None if returns is None else check_name(returns, f"{subject}: returns"),
-                    takes_context=takes_context(decorated, subject),
-                    is_async=is_async(decorated),
-                )
-            )
+            self._add_step(decorated, options)
             return decorated
 
         return add if function is None else add(function)
+
+    def decision(  # noqa: PLR0913 - a step's options and its targets, all by keyword
+        self,
+        function: Function | None = None,
+        /,
+        *,
+        targets: Iterable[str] | None = None,
+        name: str | None = None,
+        retry: Retry | None = None,
+        timeout: timedelta | float | None = None,
+        queue: str | None = None,
+        returns: str | None = None,
+    ) -> Any:
+        """Add a step that may return ``goto(name)`` to go on somewhere else, or None to go on.
+
+        Args:
+            function: ``f(ctx)`` or ``f()``, sync or async; it is returned unchanged.
+            targets: The nodes it may jump to, for those who look at the workflow; each must exist.
+            name: The step's name; the function's by default.
+            retry: Its retry policy; the workflow's by default.
+            timeout: How long one run of the body may take, waiting excluded.
+            queue: The queue it asks to run on; the execution's by default.
+            returns: The context key that its value is kept under.
+
+        Raises:
+            DefinitionError: The step cannot be run as written.
+        """
+        allowed = None if targets is None else _target_names(targets, self._subject)
+        options = StepOptions("decision", name, retry, timeout, queue, returns, allowed)
+
+        def add(decorated: Function) -> Function:
+            self._add_step(decorated, options)
+            return decorated
+
+        return add if function is None else add(function)
+
+    @contextmanager
+    def branch(self, on: Callable[..., Any], name: str | None = None) -> Iterator[BranchBlock]:
+        """Choose by ``on(ctx)`` between sequences of steps.
+
+        The block inside opens them: ``with block.case("a", "b"):`` and ``with block.default():``.
+        Values are compared as JSON; without a match and a default, the block is skipped.
+
+        Raises:
+            DefinitionError: The block is empty or cannot be run as written.
+        """
+        self._check_open("A branch")
+        outer = self._open.innermost
+        block_name = outer.block_name("branch") if name is None else name
+        check_node_name(block_name, f"{self._subject}: the name of a branch")
+        block = BranchBlock(block_name, outer.prefix, on, self._open)
+        subject = f"branch {outer.prefix + block_name!r}"
+        with self._open.inside(Sequence(subject, takes_steps=False)):
+            yield block
+        outer.add(block_name, lambda _: block.finished())
 
     def definition(self) -> Definition:
         """Return the workflow as it will be run, always the same object; it cannot grow any more.
@@ -130,10 +198,11 @@ class Workflow:
             DefinitionError: It has no steps.
         """
         if self._definition is None:
-            if not self._nodes:
+            nodes = tuple(self._open.outermost.nodes)
+            if not nodes:
                 raise DefinitionError(f"{self._subject} has no steps; add one with @workflow.step.")
             check_type(self.input, self._subject, complete=True)
-            self._definition = Definition(
+            definition = Definition(
                 name=self.name,
                 version=self.version,
                 queue=self.queue,
@@ -143,8 +212,10 @@ class Workflow:
                 max_crashes=self.max_crashes,
                 max_jumps=self.max_jumps,
                 input=self.input,
-                nodes=tuple(self._nodes),
+                nodes=nodes,
             )
+            _check_targets(definition, self._subject)
+            self._definition = definition
         return self._definition
 
     def validate_input(self, value: Any, *, max_bytes: int = MAX_BYTES) -> tuple[Any, Any]:
@@ -156,12 +227,46 @@ class Workflow:
         """
         return self.definition().validate_input(value, max_bytes=max_bytes)
 
-    def _add(self, node: Step) -> None:
-        subject = f"Step {node.name!r} of workflow {self.name!r}"
+    def _add_step(self, function: Callable[..., Any], options: StepOptions) -> None:
+        name = options.name
+        step_name = name_of(function, self._subject) if name is None else name
+        subject = f"Step {step_name!r} of workflow {self.name!r}"
+        check_node_name(step_name, f"{subject}: name")
+        self._check_open(subject)
+        step = Step(
+            name=step_name,
+            function=function,
+            path="",
+            retry=check_retry(options.retry, subject) or self.retry or Retry(),
+            timeout=check_timeout(options.timeout, subject),
+            queue=options.checked_queue(subject),
+            returns=options.checked_returns(subject),
+            takes_context=takes_context(function, subject),
+            is_async=is_async(function),
+            kind=options.kind,
+            targets=options.targets,
+        )
+        self._open.innermost.add(step_name, lambda path: replace(step, path=path))
+
+    def _check_open(self, subject: str) -> None:
         if self._definition is not None:
             raise DefinitionError(
                 f"{subject} comes too late: the workflow has been registered or started."
             )
-        if any(node.name == other.name for other in self._nodes):
-            raise DefinitionError(f"{subject} exists already; give one of the two another name.")
-        self._nodes.append(node)
+
+
+def _target_names(targets: Iterable[str], subject: str) -> tuple[str, ...]:
+    names = (targets,) if isinstance(targets, str) else tuple(targets)
+    for name in names:
+        check_name(name, f"{subject}: a decision's target")
+    return names
+
+
+def _check_targets(definition: Definition, subject: str) -> None:
+    for node in definition.every_node():
+        for target in getattr(node, "targets", None) or ():
+            if definition.destination(node.path, target) is None:
+                raise DefinitionError(
+                    f"{subject}: decision {node.path!r} names the target {target!r}, which is no "
+                    "node of its sequence or of one around it."
+                )

@@ -1,57 +1,20 @@
-"""A workflow as it is run: a frozen sequence of nodes, each with a path and a kind.
+"""A workflow as it is run: a frozen tree of nodes, each with a path and a kind.
 
 ``builder.Workflow`` makes one; the engine walks it by paths, which is what the journal keeps.
 """
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from types import CodeType
-from typing import Any, Literal
+from typing import Any
 
 from durable_otp.workflow import input_type
 from durable_otp.workflow.json_form import MAX_BYTES, encode
+from durable_otp.workflow.nodes import Node
+from durable_otp.workflow.places import Place, destination, places
 from durable_otp.workflow.retry import Retry
-
-
-@dataclass(frozen=True)
-class Step:
-    """One checkpointed unit: a function, and what holds for each run of it.
-
-    Attributes:
-        name: Unique within its sequence.
-        function: ``f(ctx)`` or ``f()``, sync or async.
-        path: The names that lead to it, joined by "/".
-        retry: Its own policy, or else the workflow's.
-        timeout: Seconds that one run of the body may take; None for no limit.
-        queue: Where it runs: the execution moves there for it. None: where it was started.
-        returns: The context key that its value is kept under.
-        takes_context: Whether the function is called with the context.
-        is_async: Whether calling the function gives a coroutine.
-        kind: What the engine tells nodes apart by.
-    """
-
-    name: str
-    function: Callable[..., Any]
-    path: str
-    retry: Retry = field(default_factory=Retry)
-    timeout: float | None = None
-    queue: str | None = None
-    returns: str | None = None
-    takes_context: bool = True
-    is_async: bool = False
-    kind: Literal["step"] = "step"
-
-    def description(self) -> dict[str, Any]:
-        """Return the node's published form."""
-        return {
-            "path": self.path,
-            "kind": self.kind,
-            "retry": self.retry.description(),
-            "timeout": self.timeout,
-            "queue": self.queue,
-            "returns": self.returns,
-        }
 
 
 @dataclass(frozen=True)
@@ -67,7 +30,7 @@ class Definition:
     max_crashes: int
     max_jumps: int | None
     input: Any
-    nodes: tuple[Step, ...]
+    nodes: tuple[Node, ...]
 
     def next_path(self, path: str | None) -> str | None:
         """Return the path after this one: the first after None, None after the last.
@@ -75,16 +38,23 @@ class Definition:
         Raises:
             KeyError: No node has this path.
         """
-        following = 0 if path is None else self._index(path) + 1
-        return self.nodes[following].path if following < len(self.nodes) else None
+        return self.nodes[0].path if path is None else self._place(path).following
 
-    def node(self, path: str) -> Step:
+    def node(self, path: str) -> Node:
         """Return the node at a path.
 
         Raises:
             KeyError: No node has this path: the definition is not the one that was journaled.
         """
-        return self.nodes[self._index(path)]
+        return self._place(path).node
+
+    def has(self, path: str) -> bool:
+        """Return whether there is a node at a path."""
+        return path in self._places
+
+    def destination(self, path: str, target: str) -> str | None:
+        """Return where a jump from a node leads; None if it leads nowhere."""
+        return destination(self._places, path, target)
 
     def validate_input(self, value: Any, *, max_bytes: int = MAX_BYTES) -> tuple[Any, Any]:
         """Return an input as its type and in its JSON form; raise ``InvalidInput`` if refused."""
@@ -115,15 +85,30 @@ class Definition:
     def same_as(self, other: "Definition") -> bool:
         """Return whether both do the same: equal published forms, and equal code at each node."""
         return self.description() == other.description() and all(
-            _code(mine.function) == _code(theirs.function)
-            for mine, theirs in zip(self.nodes, other.nodes, strict=True)
+            _code(mine) == _code(theirs)
+            for mine, theirs in zip(self.functions(), other.functions(), strict=True)
         )
 
-    def _index(self, path: str) -> int:
-        for index, node in enumerate(self.nodes):
-            if node.path == path:
-                return index
-        raise KeyError(f"Workflow {self.name!r} version {self.version!r} has no node {path!r}.")
+    def every_node(self) -> Iterator[Node]:
+        """Yield every node, those inside blocks too."""
+        yield from (place.node for place in self._places.values())
+
+    def functions(self) -> Iterator[Callable[..., Any]]:
+        """Yield the code of every node, in order of definition."""
+        for node in self.nodes:
+            yield from node.functions
+
+    @cached_property
+    def _places(self) -> dict[str, Place]:
+        return places(self.nodes)
+
+    def _place(self, path: str) -> Place:
+        try:
+            return self._places[path]
+        except KeyError:
+            raise KeyError(
+                f"Workflow {self.name!r} version {self.version!r} has no node {path!r}."
+            ) from None
 
 
 def _type_name(input_type: Any) -> str:

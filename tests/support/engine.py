@@ -32,16 +32,28 @@ class MemoryJournal:
     def entries(self) -> Sequence[Entry]:
         self.reads += 1
         found = [
-            Entry(c.attempt.position, c.attempt.path, 1, c.changes, c.snapshot, c.next_path)
+            Entry(
+                c.attempt.position,
+                c.attempt.path,
+                c.attempt.visit,
+                c.changes,
+                c.snapshot,
+                c.next_path,
+                c.jumps,
+            )
             for c in self.completions
         ]
         newest = max((e.position for e in found if e.snapshot is not None), default=0)
         return [entry for entry in found if entry.position >= newest]
 
     def visit(self, path: str) -> VisitRecord:
-        recorded = sum(failure.attempt.path == path for failure in self.failures)
+        self.reads += 1
+        visit = 1 + sum(each.attempt.path == path for each in self.completions)
+        recorded = sum(
+            (each.attempt.path, each.attempt.visit) == (path, visit) for each in self.failures
+        )
         answers = {ordinal: each for (at, ordinal), each in self.waits.items() if at == path}
-        return VisitRecord(1, recorded, recorded, answers)
+        return VisitRecord(visit, recorded, recorded, answers)
 
     def checkpoint(self, completion: Completion) -> None:
         self._fence()

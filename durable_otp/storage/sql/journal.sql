@@ -3,7 +3,7 @@
 
 -- name: journal_since_snapshot
 -- The completed steps from the newest snapshot on, oldest first: at most a hundred or so.
-SELECT position, path, visit, changes, snapshot, next_path
+SELECT position, path, visit, changes, snapshot, next_path, jumps
 FROM durable.step_executions
 WHERE execution_id = %(id)s::uuid AND status = 'completed' AND NOT is_compensation
   AND position >= coalesce((SELECT max(s.position) FROM durable.step_executions s
@@ -37,10 +37,10 @@ ORDER BY ordinal;
 -- The workflow row is locked, not written: a claim that was lost meanwhile writes nothing.
 INSERT INTO durable.step_executions
     (id, execution_id, position, path, name, type, visit, attempt, status, output, changes, snapshot,
-     next_path, logs, started_at, completed_at, duration_ms)
+     next_path, jumps, logs, started_at, completed_at, duration_ms)
 SELECT %(step_id)s::uuid, held.id, %(position)s, %(path)s, %(name)s, %(type)s, %(visit)s, %(attempt)s,
        'completed', %(output)s::jsonb, %(changes)s::jsonb, %(snapshot)s::jsonb, %(next_path)s,
-       %(logs)s::jsonb, durable.now() - make_interval(secs => %(duration)s), durable.now(),
+       %(jumps)s, %(logs)s::jsonb, durable.now() - make_interval(secs => %(duration)s), durable.now(),
        (%(duration)s * 1000)::integer
 FROM (SELECT e.id FROM durable.workflow_executions e
       WHERE e.id = %(id)s::uuid AND e.lock_token = %(lock_token)s::uuid AND e.status = 'running'

@@ -54,9 +54,9 @@ WITH held AS MATERIALIZED (
     RETURNING e.id, e.status, e.watched, e.crashes, blamed.position, e.scheduled_at
 ), attempt AS (
     INSERT INTO durable.step_executions
-        (id, execution_id, position, path, name, visit, attempt, status, error, logs, started_at,
+        (id, execution_id, position, path, name, type, visit, attempt, status, error, logs, started_at,
          completed_at, duration_ms)
-    SELECT %(step_id)s::uuid, settled.id, settled.position + 1, %(path)s, %(name)s, %(visit)s,
+    SELECT %(step_id)s::uuid, settled.id, settled.position + 1, %(path)s, %(name)s, %(type)s, %(visit)s,
            greatest(%(attempt)s, 1 + (
                SELECT count(*) FROM durable.step_executions s
                WHERE s.execution_id = settled.id AND s.path = %(path)s AND s.visit = %(visit)s
@@ -112,9 +112,9 @@ WITH held AS MATERIALIZED (
     RETURNING e.id, e.status, e.watched, e.crashes, held.position, held.finished, e.scheduled_at
 ), attempt AS (
     INSERT INTO durable.step_executions
-        (id, execution_id, position, path, name, visit, attempt, status, error, logs, started_at,
+        (id, execution_id, position, path, name, type, visit, attempt, status, error, logs, started_at,
          completed_at, duration_ms)
-    SELECT %(step_id)s::uuid, settled.id, settled.position + 1, %(path)s, %(name)s, %(visit)s,
+    SELECT %(step_id)s::uuid, settled.id, settled.position + 1, %(path)s, %(name)s, %(type)s, %(visit)s,
            %(attempt)s, 'failed', %(error)s::jsonb, %(logs)s::jsonb,
            durable.now() - make_interval(secs => %(duration)s), durable.now(),
            (%(duration)s * 1000)::integer
