@@ -12,48 +12,81 @@ processes in which no death of a worker loses, stalls or repeats committed work:
         return {"greeting": f"Hello, {ctx.input['name']}!"}
 """
 
-from durable_otp.async_client import AsyncDurable, AsyncHandle
-from durable_otp.client import Durable, Handle
-from durable_otp.durations import days, hours, minutes, seconds
-from durable_otp.errors import (
-    AlreadyFinished,
-    ClaimLost,
-    ConfigError,
-    DatabaseUnreachable,
-    DefinitionError,
-    DurableError,
-    EmbeddedServerError,
-    ExecutionNotFound,
-    Fatal,
-    InvalidInput,
-    MigrationError,
-    NotInStepError,
-    ResultTimeout,
-    SerializationError,
-    StepInterrupted,
-    WorkflowFailed,
-    WorkflowNotFound,
-)
-from durable_otp.runtime.runtime import Runtime
-from durable_otp.storage.adapter import PostgresAdapter, QueueAdapter, default_adapter
-from durable_otp.workflow.builder import Workflow
-from durable_otp.workflow.business_time import end_of_day, next_business_day, next_weekday
-from durable_otp.workflow.context import Context
-from durable_otp.workflow.current import (
-    context,
-    current_step,
-    execution_id,
-    get_context,
-    input,  # noqa: A004 - the contract's name
-    put_context,
-)
-from durable_otp.workflow.execution import Execution, Job, QueueStats, Settled, StepExecution
-from durable_otp.workflow.goto import goto
-from durable_otp.workflow.retry import Retry
-from durable_otp.workflow.wait import schedule_at, sleep
+from importlib import import_module
+from typing import Any
 
 __version__ = "0.1.0"
 
+_HOMES = {
+    "async_client": (
+        "AsyncDurable",
+        "AsyncHandle",
+    ),
+    "client": (
+        "Durable",
+        "Handle",
+    ),
+    "durations": (
+        "days",
+        "hours",
+        "minutes",
+        "seconds",
+    ),
+    "errors": (
+        "AlreadyFinished",
+        "ClaimLost",
+        "ConfigError",
+        "DatabaseUnreachable",
+        "DefinitionError",
+        "DurableError",
+        "EmbeddedServerError",
+        "ExecutionNotFound",
+        "Fatal",
+        "InvalidInput",
+        "MigrationError",
+        "NotInStepError",
+        "ResultTimeout",
+        "SerializationError",
+        "StepInterrupted",
+        "WorkflowFailed",
+        "WorkflowNotFound",
+    ),
+    "runtime.runtime": ("Runtime",),
+    "storage.adapter": (
+        "PostgresAdapter",
+        "QueueAdapter",
+        "default_adapter",
+    ),
+    "workflow.builder": ("Workflow",),
+    "workflow.business_time": (
+        "end_of_day",
+        "next_business_day",
+        "next_weekday",
+    ),
+    "workflow.context": ("Context",),
+    "workflow.current": (
+        "context",
+        "current_step",
+        "execution_id",
+        "get_context",
+        "input",
+        "put_context",
+    ),
+    "workflow.execution": (
+        "Execution",
+        "Job",
+        "QueueStats",
+        "Settled",
+        "StepExecution",
+    ),
+    "workflow.goto": ("goto",),
+    "workflow.retry": ("Retry",),
+    "workflow.wait": (
+        "schedule_at",
+        "sleep",
+    ),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "AlreadyFinished",
     "AsyncDurable",
@@ -105,3 +138,16 @@ __all__ = [
     "seconds",
     "sleep",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name's module when it is first asked for: a command or a child needs a part."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -23,7 +23,12 @@ from durable_otp.runtime import messages, tree_view
 from durable_otp.runtime.tree_view import MANAGER
 
 PUSH_AFTER = 0.1
-LEVELS = {"started": logging.DEBUG, "hung": logging.ERROR, "start_failed": logging.ERROR, "gave_up": logging.ERROR}
+LEVELS = {
+    "started": logging.DEBUG,
+    "hung": logging.ERROR,
+    "start_failed": logging.ERROR,
+    "gave_up": logging.ERROR,
+}
 
 
 @dataclass
