@@ -162,7 +162,9 @@ def test_modules_are_found_beside_the_configuration_and_here(project, dsn, tmp_p
         other.config.write_text(other.config.read_text().replace('["shop"]', '["beside", "shop"]'))
         (elsewhere / "shop.py").unlink()
         with project.started(config=other.config):
-            known = other.json("status")["nodes"][0]["workflows"]
+            known = wait_until(
+                lambda: other.json("status")["nodes"][0]["workflows"], what="the workflows"
+            )
     assert [name for name, _ in known] == ["beside", "hello", "bad", "nap", "gate"]
 
 
