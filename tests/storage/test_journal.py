@@ -27,6 +27,7 @@ def completion(number: int, *, last: bool = False, **fields: Any) -> Completion:
         changes=[["set", "n", number]],
         snapshot=fields.get("snapshot"),
         next_path=None if last else f"step{number + 1}",
+        jumps=0,
         logs=[{"message": "said"}],
         duration=0.25,
     )

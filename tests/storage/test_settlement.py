@@ -21,7 +21,7 @@ ERROR = {"type": "worker_crashed", "message": "it died", "signal": "SIGKILL"}
 
 
 def lost(number: int = 1, path: str = "step1") -> LostAttempt:
-    return LostAttempt(path, path, 1, number, 0.5, ERROR, [{"message": "last words"}])
+    return LostAttempt(path, path, "step", 1, number, 0.5, ERROR, [{"message": "last words"}])
 
 
 def failed_rows(tables: Tables, execution_id: str) -> list[dict[str, Any]]:
