@@ -69,7 +69,7 @@ def test_a_body_that_takes_no_interrupt_is_killed(tree: Tree, action: str) -> No
     assert [(s.attempt, s.status) for s in execution.steps[:2]] == [(1, "failed"), (2, "completed")]
     assert execution.steps[0].error["type"] == "step_timeout"
     assert execution.crashes == 0
-    assert not worker_survived(tree, handle.id)
+    wait_until(lambda: not worker_survived(tree, handle.id), what="the tree without the killed")
 
 
 def worker_survived(tree: Tree, execution_id: str) -> bool:
