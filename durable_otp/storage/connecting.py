@@ -23,7 +23,7 @@ SETTINGS = {
     "jit": "off",  # it costs more than any statement here
 }
 # A manager's statements all look rows up by index. Planned once, for tables whose size nobody knows
-# yet, and never again: planning anew costs three times what the claim itself does.
+# yet, and never again: planning anew costs more than the claim itself.
 KEYED_SETTINGS = {
     **SETTINGS,
     "plan_cache_mode": "force_generic_plan",
