@@ -112,8 +112,7 @@ def test_crashes_count_only_in_a_row(tree: Tree) -> None:
 def test_a_worker_killed_while_idle_is_replaced_and_nothing_is_charged(tree: Tree) -> None:
     manager = tree.manager()["pid"]
     for _ in range(8):
-        victim = wait_until(tree.idle)[0]
-        kill(victim)
+        victim = tree.kill_one_idle()
         wait_until(lambda pid=victim: is_gone(pid) and pid not in tree.idle())  # type: ignore[misc]
     wait_until(lambda: len(tree.idle()) == 3)
     assert tree.manager()["pid"] == manager

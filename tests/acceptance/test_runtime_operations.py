@@ -164,8 +164,8 @@ def test_connections_are_as_few_as_the_formula_says(dsn: str, schema: str) -> No
         for queue in ("default", "other"):
             for handle in [tree.start(queue=queue) for _ in range(4)]:
                 handle.result(timeout=30)
-        for victim in tree.idle()[:2]:
-            kill(victim)
+        for _ in range(2):
+            tree.kill_one_idle()
         wait_until(lambda: len(tree.idle()) == 3)
         tree.start().result(timeout=30)
         formula = 3 + 2 + 2 * 2 + 4

@@ -6,7 +6,7 @@
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -119,6 +119,21 @@ class Tree:
             for worker in self.workers(queue)
             if worker["status"] == "up" and worker["execution_id"] is None
         ]
+
+    def kill_one_idle(self) -> int:
+        """Kill a worker that waits for work, and return its pid.
+
+        What the tree shows may be a moment old, so that a pid may be gone when it is read.
+        """
+
+        def killed() -> int | None:
+            for pid in self.idle():
+                with suppress(ProcessLookupError):
+                    kill(pid)
+                    return pid
+            return None
+
+        return wait_until(killed, what="an idle worker to kill") or 0
 
     def child(self, child_id: str) -> dict[str, Any]:
         """Return a child of the root."""
