@@ -57,6 +57,8 @@ class Claim:
     """Where the execution was started, and where steps run that ask for no queue."""
     is_fresh: bool
     """Nothing was ever recorded of it, so there is nothing to read."""
+    is_plain: bool = True
+    """It neither compensates nor is a child of a block."""
 
 
 @dataclass(frozen=True)

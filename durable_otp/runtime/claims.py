@@ -141,4 +141,5 @@ def _claim(job: Job) -> Claim:
         alone=False,
         begun_before=True,
         home_queue=job.queue,
+        is_plain=False,  # a Job does not say
     )

@@ -206,6 +206,7 @@ class QueueManager:
             "home_queue": claim.home_queue,
             "lock_token": held.lock_token,
             "is_fresh": held.is_fresh,
+            "is_plain": claim.is_plain,
         }
         self._crew.give(station, held)
         child.send(messages.RUN, fields, (claim.input or "").encode())

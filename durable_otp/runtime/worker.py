@@ -100,6 +100,7 @@ class Worker:
             queue=fields["queue"],
             home_queue=fields["home_queue"],
             is_fresh=fields["is_fresh"],
+            is_plain=fields["is_plain"],
         )
         journal = PostgresJournal(self._database, Holder(claim.id, fields["lock_token"]))
         try:

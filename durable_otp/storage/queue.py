@@ -30,6 +30,7 @@ class Claim:
         alone: It was interrupted and has not completed a step since: run it with no neighbour.
         begun_before: It was claimed before, so this is a resume.
         home_queue: Where it was started; a step may have asked for another queue.
+        is_plain: It neither compensates nor is a child of a block: its row says all there is.
     """
 
     id: str
@@ -46,6 +47,7 @@ class Claim:
     alone: bool
     begun_before: bool
     home_queue: str
+    is_plain: bool
 
 
 def check_queue(name: object) -> str:

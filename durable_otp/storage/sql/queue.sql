@@ -49,6 +49,7 @@ WITH RECURSIVE priorities AS (
 SELECT c.id::text, c.workflow, c.version, c.status, c.queue, c.priority, c.input::text AS input,
        c.scheduled_at, c.current_step, c.lock_token::text, c.crashes,
        coalesce(c.home_queue, c.queue) AS home_queue,
+       c.status = 'running' AND c.parent_index IS NULL AS is_plain,
        c.interruptions > 0 AND NOT EXISTS (
            SELECT FROM durable.step_executions s
            WHERE s.execution_id = c.id AND s.status = 'completed'
