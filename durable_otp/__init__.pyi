@@ -32,9 +32,17 @@ from durable_otp.workflow.current import (
     execution_id,
     get_context,
     input,  # noqa: A004 - the contract's name
+    progress,
     put_context,
 )
-from durable_otp.workflow.execution import Execution, Job, QueueStats, Settled, StepExecution
+from durable_otp.workflow.execution import (
+    Execution,
+    Job,
+    QueueStats,
+    Settled,
+    StateMove,
+    StepExecution,
+)
 from durable_otp.workflow.goto import goto
 from durable_otp.workflow.retry import Retry
 from durable_otp.workflow.wait import schedule_at, sleep
@@ -69,6 +77,7 @@ __all__ = [
     "Runtime",
     "SerializationError",
     "Settled",
+    "StateMove",
     "StepExecution",
     "StepInterrupted",
     "Workflow",
@@ -87,6 +96,7 @@ __all__ = [
     "minutes",
     "next_business_day",
     "next_weekday",
+    "progress",
     "put_context",
     "schedule_at",
     "seconds",

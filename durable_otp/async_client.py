@@ -19,6 +19,7 @@ from durable_otp.clock import Deadline
 from durable_otp.errors import DatabaseUnreachable
 from durable_otp.storage.async_database import AsyncDatabase
 from durable_otp.storage.foreign import AsyncForeignConnection, usable_in_threads
+from durable_otp.storage.moves import AsyncMoveSubscription
 from durable_otp.workflow.builder import Workflow
 from durable_otp.workflow.execution import Execution, QueueStats
 from durable_otp.workflow.json_form import MAX_BYTES
@@ -99,6 +100,11 @@ class AsyncDurable:
     count_executions = _in_thread(Durable.count_executions)
     cancel = _in_thread(Durable.cancel)
     migrate = _in_thread(Durable.migrate)
+
+    async def subscribe(self) -> AsyncMoveSubscription:
+        """Return an endless asynchronous iterator of every execution's moves; see ``Durable``."""
+        return AsyncMoveSubscription(await asyncio.to_thread(self.blocking.subscribe))
+
     schema_version = _in_thread(Durable.schema_version)
     close = _in_thread(Durable.close)
 

@@ -14,6 +14,7 @@ INTERRUPT = "interrupt"
 # worker to manager
 BEGUN = "begun"
 ENDED = "ended"
+PROGRESS = "progress"
 LEAVING = "leaving"
 DONE = "done"
 
@@ -35,6 +36,7 @@ class BegunReport:
     visit: int
     attempt: int
     timeout: float | None
+    progress_deadline: float | None
     retry_after_timeout: float | None
 
 
@@ -49,6 +51,7 @@ def begun_fields(run: int, begun: Begun) -> dict[str, Any]:
         "visit": begun.attempt.visit,
         "attempt": begun.attempt.number,
         "timeout": begun.timeout,
+        "progress_deadline": begun.progress_deadline,
         "retry_after_timeout": begun.retry_after_timeout,
     }
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from types import CodeType
 from typing import Any
 
-from durable_otp.workflow import input_type
+from durable_otp.workflow import failure_hook, input_type
 from durable_otp.workflow.json_form import MAX_BYTES, encode
 from durable_otp.workflow.nodes import Node
 from durable_otp.workflow.places import Place, destination, places
@@ -31,6 +31,8 @@ class Definition:
     max_jumps: int | None
     input: Any
     nodes: tuple[Node, ...]
+    on_failure: "Definition | None" = None
+    """The workflow that is started when an execution of this one has failed."""
 
     def next_path(self, path: str | None) -> str | None:
         """Return the path after this one: the first after None, None after the last.
@@ -76,6 +78,7 @@ class Definition:
             "max_jumps": self.max_jumps,
             "input": None if self.input is None else _type_name(self.input),
             "nodes": [node.description() for node in self.nodes],
+            "on_failure": failure_hook.described(self.on_failure),
         }
 
     def fingerprint(self) -> str:
@@ -97,6 +100,8 @@ class Definition:
         """Yield the code of every node, in order of definition."""
         for node in self.nodes:
             yield from node.functions
+        if self.on_failure is not None:
+            yield from self.on_failure.functions()
 
     @cached_property
     def _places(self) -> dict[str, Place]:

@@ -24,6 +24,11 @@ class Registry:
             DefinitionError: It is wrong, or another one has its name and version.
         """
         definition = workflow.definition()
+        if definition.on_failure is not None:
+            self._add(definition.on_failure)
+        return self._add(definition)
+
+    def _add(self, definition: Definition) -> Definition:
         key = (definition.name, definition.version)
         known = self._definitions.get(key)
         if known is None:
