@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar, overload
 from durable_otp.errors import DefinitionError
 from durable_otp.workflow.branching import BranchBlock
 from durable_otp.workflow.definition import Definition
-from durable_otp.workflow.input_type import check_type
+from durable_otp.workflow.input_type import check_type, validate
 from durable_otp.workflow.json_form import MAX_BYTES
 from durable_otp.workflow.nodes import Step
 from durable_otp.workflow.options import (
@@ -22,6 +22,7 @@ from durable_otp.workflow.options import (
     check_timeout,
 )
 from durable_otp.workflow.retry import Retry
+from durable_otp.workflow.schedule import CatchUp, Overlap, ScheduleSettings
 from durable_otp.workflow.sequence import OpenSequences, Sequence
 from durable_otp.workflow.step_function import is_async, name_of, takes_context
 
@@ -83,6 +84,7 @@ class Workflow:
         check_type(input, subject)
         self.input = input
         self._open = OpenSequences(f"workflow {name!r}")
+        self._schedules: dict[str, ScheduleSettings] = {}
         self._definition: Definition | None = None
 
     def __repr__(self) -> str:
@@ -191,6 +193,57 @@ class Workflow:
             yield block
         outer.add(block_name, lambda _: block.finished())
 
+    def schedule(  # noqa: PLR0913 - the contract's options, all but the first by keyword
+        self,
+        cron: str,
+        *,
+        name: str | None = None,
+        timezone: str = "UTC",
+        input: Any = None,  # noqa: A002 - the contract's name
+        queue: str | None = None,
+        enabled: bool = True,
+        catch_up: CatchUp = "one",
+        overlap: Overlap = "allow",
+        jitter: timedelta | float = 0,
+    ) -> None:
+        """Have it started by the clock; every node that knows the workflow publishes this.
+
+        Args:
+            cron: Minute, hour, day of month, month, day of week.
+            name: The schedule's name; the workflow's by default.
+            timezone: The zone of the cron expression.
+            input: Every run's input.
+            queue: Another queue than the workflow's.
+            enabled: Whether it begins enabled; what operators set later is kept.
+            catch_up: Which of the missed slots run: ``"skip"`` none, the latest one, or all.
+            overlap: What a slot does while an earlier run has not ended.
+            jitter: The most that a run starts after its slot.
+
+        Raises:
+            DefinitionError: Another of its schedules has the name, or it comes too late.
+            InvalidInput: The input does not fit the workflow's type.
+            ScheduleError: Another option is wrong; the message names it.
+        """
+        what = f"{self._subject}: schedule {name or self.name!r}"
+        self._check_open(what)
+        check_type(self.input, self._subject, complete=True)
+        _, form = validate(self.input, input, workflow=self.name)
+        settings = ScheduleSettings(
+            name=self.name if name is None else name,
+            workflow=self.name,
+            cron=cron,
+            timezone=timezone,
+            input=form,
+            queue=queue,
+            enabled=enabled,
+            catch_up=catch_up,
+            overlap=overlap,
+            jitter=jitter,
+        )
+        if settings.name in self._schedules:
+            raise DefinitionError(f"{what} is there already; give one of them another name.")
+        self._schedules[settings.name] = settings
+
     def definition(self) -> Definition:
         """Return the workflow as it will be run, always the same object; it cannot grow any more.
 
@@ -213,6 +266,7 @@ class Workflow:
                 max_jumps=self.max_jumps,
                 input=self.input,
                 nodes=nodes,
+                schedules=tuple(self._schedules.values()),
             )
             _check_targets(definition, self._subject)
             self._definition = definition
