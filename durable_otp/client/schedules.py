@@ -77,7 +77,7 @@ class ScheduleCalls:
         target = _checked_target(self, workflow, input, queue)
         return self._database.run(schedules.create, replace(settings, **target))
 
-    def update_schedule(self: _Connected, name: str, /, **changes: Any) -> Schedule:
+    def update_schedule(self: _Connected, /, name: str, **changes: Any) -> Schedule:
         """Change what ``create_schedule`` was given, all but the name, by keyword.
 
         Raises:

@@ -146,7 +146,6 @@ def test_names_are_unique_and_must_exist(durable, order):
 @pytest.mark.parametrize(
     ("change", "error", "said"),
     [
-        ({"name": "other"}, ScheduleError, "name cannot be changed"),
         ({"next_run_at": datetime(2030, 1, 1, tzinfo=UTC)}, ScheduleError, "cannot be changed"),
         ({"colour": "red"}, ScheduleError, "colour cannot be changed; what can: workflow, cron"),
         ({"cron": "x"}, ScheduleError, "cron"),

@@ -1,96 +1,39 @@
 """The scheduler's transactions: one run per slot, whatever comes between."""
 
 import threading
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import psycopg
 import pytest
 
-from durable_otp.storage import definitions, schedules, slots
+from durable_otp.storage import schedules, slots
 from durable_otp.storage.database import Database
-from durable_otp.storage.definitions import PublishedDefinition
 from durable_otp.storage.executions import NewExecution, Start
-from durable_otp.workflow.builder import Workflow
-from durable_otp.workflow.schedule import ScheduleSettings
-from tests.support.postgres import fresh_schema
-from tests.support.tables import heard, migrated_tables
-
-MINUTE = timedelta(minutes=1)
-
-
-@pytest.fixture(scope="module")
-def clocked(postgres_dsn):
-    with (
-        fresh_schema(postgres_dsn) as schema,
-        migrated_tables(postgres_dsn, schema, test_clock=True) as tables,
-    ):
-        yield tables
+from tests.support.schedules import (
+    MINUTE,
+    begin_a_minute,
+    due_again,
+    end,
+    make,
+    publish,
+    row_of,
+    runs,
+    set_row,
+    taken,
+    this_minute,
+)
+from tests.support.tables import heard
 
 
 @pytest.fixture
-def tables(clocked):
-    """Tables whose minute has just begun, so that it does not end in the middle of a test."""
-    clocked.empty()
-    clocked.sql(
-        'UPDATE durable.test_clock SET "offset" = '
-        "date_trunc('minute', now()) + interval '65 seconds' - now()"
-    )
-    return clocked
+def tables(clocked_tables):
+    begin_a_minute(clocked_tables)
+    return clocked_tables
 
 
 @pytest.fixture(autouse=True)
 def published(database):
-    workflow = Workflow("w", version="3", queue="shop", priority=7, timeout=60)
-
-    @workflow.step
-    def step(ctx): ...
-
-    definition = workflow.definition()
-    facts = (definition.name, definition.version, "f", definition.description())
-    database.run(definitions.publish, [PublishedDefinition(*facts)])
-
-
-def this_minute(tables) -> datetime:
-    (row,) = tables.sql("SELECT date_trunc('minute', durable.now()) AS minute")
-    return row["minute"]
-
-
-def make(tables, database, name="s", *, missed=0, workflow="w", **options) -> datetime:
-    """Create a minutely schedule whose slot of this minute, and some before it, are due."""
-    database.run(schedules.create, ScheduleSettings(name, workflow, "* * * * *", **options))
-    minute = this_minute(tables)
-    set_row(tables, name, next_run_at=minute - missed * MINUTE)
-    return minute
-
-
-def set_row(tables, name="s", **columns):
-    pairs = ", ".join(f"{column} = %({column})s" for column in columns)
-    tables.sql(
-        f"UPDATE durable.scheduled_workflows SET {pairs} WHERE name = %(of)s",
-        columns | {"of": name},
-    )
-
-
-def runs(tables):
-    return tables.sql("SELECT * FROM durable.workflow_executions ORDER BY scheduled_at, id")
-
-
-def taken(tables):
-    rows = tables.sql("SELECT slot, outcome FROM durable.schedule_slots ORDER BY slot")
-    return [(row["slot"], row["outcome"]) for row in rows]
-
-
-def end(tables, status, error=None):
-    """Let every run that goes on end like this."""
-    tables.sql(
-        "UPDATE durable.workflow_executions SET status = %s, completed_at = clock_timestamp(), "
-        "error = %s::jsonb WHERE completed_at IS NULL",
-        [status, error],
-    )
-
-
-def row_of(database, name="s"):
-    return database.run(schedules.get, name)
+    publish(database)
 
 
 def test_a_due_slot_starts_the_newest_version_with_the_schedule_s_input(tables, database):
@@ -228,17 +171,6 @@ def test_a_run_begins_within_the_jitter_after_its_slot(tables, database):
 # overlap
 
 
-def due_again(tables, database):
-    """Let the next slot come, by moving those that were into the past."""
-    (row,) = tables.sql("SELECT count(*) AS count FROM durable.schedule_slots")
-    tables.sql(
-        "UPDATE durable.schedule_slots SET slot = slot - make_interval(mins => %s)",
-        [3 ** row["count"]],
-    )
-    set_row(tables, next_run_at=this_minute(tables))
-    return database.run(slots.run_due, "s")
-
-
 def test_overlapping_runs_are_allowed_by_default(tables, database):
     make(tables, database)
     database.run(slots.run_due, "s")
@@ -295,107 +227,3 @@ def test_what_undoes_itself_is_not_cancelled(tables, database):
     tables.sql("UPDATE durable.workflow_executions SET status = 'compensating'")
     assert due_again(tables, database).started == 1
     assert sorted(run["status"] for run in runs(tables)) == ["compensating", "pending"]
-
-
-# failures
-
-
-def test_five_failed_runs_in_a_row_disable(tables, database):
-    make(tables, database)
-    for number, status in enumerate(
-        ("failed", "compensated", "compensation_failed", "failed", "failed"), 1
-    ):
-        database.run(slots.run_due, "s") if number == 1 else due_again(tables, database)
-        end(tables, status, '{"type": "ValueError", "message": "no luck"}')
-        assert database.run(slots.schedules_to_judge) == ["s"]
-        database.run(slots.judge, "s")
-        assert row_of(database).consecutive_failures == number
-    after = row_of(database)
-    assert (after.enabled, after.last_error) == (False, "ValueError: no luck")
-    assert after.auto_disabled_at is not None
-    assert database.run(slots.schedules_to_judge) == []
-    assert due_again(tables, database) is None
-
-
-def test_a_run_that_completes_clears_the_count(tables, database):
-    make(tables, database)
-    set_row(tables, consecutive_failures=4, last_error="boom")
-    database.run(slots.run_due, "s")
-    end(tables, "completed")
-    database.run(slots.judge, "s")
-    after = row_of(database)
-    assert (after.consecutive_failures, after.last_error, after.enabled) == (0, None, True)
-
-
-def test_runs_are_judged_in_the_order_in_which_they_ended_and_once(tables, database):
-    make(tables, database, missed=2, catch_up="all")
-    database.run(slots.run_due, "s")
-    ids = [run["id"] for run in runs(tables)]
-    for id_, status in zip(ids[::-1], ("completed", "failed", "failed"), strict=True):
-        tables.sql(
-            "UPDATE durable.workflow_executions SET status = %s, "
-            "completed_at = clock_timestamp() WHERE id = %s",
-            [status, id_],
-        )
-    for _ in range(2):
-        database.run(slots.judge, "s")
-        assert row_of(database).consecutive_failures == 2
-    assert [outcome for _, outcome in taken(tables)] == ["failed", "failed", "completed"]
-
-
-def test_a_run_that_was_deleted_says_nothing(tables, database):
-    make(tables, database)
-    database.run(slots.run_due, "s")
-    tables.sql("DELETE FROM durable.workflow_executions")
-    assert database.run(slots.schedules_to_judge) == ["s"]
-    database.run(slots.judge, "s")
-    assert [outcome for _, outcome in taken(tables)] == ["unknown"]
-    assert row_of(database).consecutive_failures == 0
-
-
-def test_a_workflow_that_nobody_knows_is_a_failed_start(tables, database):
-    minute = make(tables, database, workflow="nobody")
-    done = database.run(slots.run_due, "s")
-    assert (done.started, done.failed) == (0, 1)
-    after = row_of(database)
-    assert after.consecutive_failures == 1
-    assert "No workflow 'nobody' is published" in after.last_error
-    assert after.next_run_at == minute + MINUTE
-    assert after.last_run_at is None
-    assert taken(tables) == [(minute, "not_started")]
-
-
-def test_failed_starts_disable_too(tables, database):
-    make(tables, database, missed=6, catch_up="all", workflow="nobody")
-    database.run(slots.run_due, "s")
-    after = row_of(database)
-    assert not after.enabled
-    assert after.auto_disabled_at is not None
-
-
-def test_an_error_is_recorded_and_the_schedule_moves_on(tables, database):
-    minute = make(tables, database)
-    assert database.run(slots.fail_due, "s", "DataError: " + "x" * 3000).failed == 1
-    after = row_of(database)
-    assert (after.consecutive_failures, after.next_run_at) == (1, minute + MINUTE)
-    assert after.last_error.startswith("DataError: x")
-    assert database.run(slots.fail_due, "s", "again") is None
-
-
-def test_a_row_with_a_wrong_cron_moves_on_too(tables, database):
-    make(tables, database)
-    set_row(tables, cron="nonsense")
-    assert database.run(slots.fail_due, "s", "ScheduleError: nonsense").failed == 1
-    assert row_of(database).next_run_at > this_minute(tables) + 4 * MINUTE
-
-
-def test_old_slots_are_forgotten_and_open_ones_kept(tables, database):
-    make(tables, database)
-    for age, outcome in ((40, "completed"), (41, None), (29, "skipped")):
-        tables.sql(
-            "INSERT INTO durable.schedule_slots (schedule, slot, outcome) "
-            "VALUES ('s', durable.now() - make_interval(days => %s), %s)",
-            [age, outcome],
-        )
-    database.run(slots.run_due, "s")
-    assert [outcome for _, outcome in taken(tables)] == [None, "skipped", None]
