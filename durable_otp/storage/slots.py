@@ -106,9 +106,10 @@ def schedules_to_judge() -> Operation[list[str]]:
 def judge(name: str) -> Operation[tuple[Schedule, Schedule] | None]:
     """Count the runs that have ended, in that order; return the schedule before and after.
 
-    None: it has been deleted. The row is locked, so two schedulers count no run twice.
+    None: somebody else is at it, or it has been deleted. The row is locked, so two schedulers
+    count no run twice.
     """
-    rows = yield Statement("lock_schedule", {"name": name})
+    rows = yield Statement("lock_free_schedule", {"name": name})
     if not rows:
         return None
     schedule, now = as_locked(rows[0])

@@ -120,6 +120,7 @@ def test_a_scheduler_passes_over_what_another_is_at(tables, database):
     with psycopg.connect(tables.dsn) as other:
         other.execute(f"SELECT FROM {tables.schema}.scheduled_workflows FOR UPDATE".encode())
         assert database.run(slots.run_due, "s") is None
+        assert database.run(slots.judge, "s") is None
     assert database.run(slots.run_due, "s").started == 1
 
 

@@ -58,6 +58,14 @@ FROM durable.scheduled_workflows
 WHERE name = %(name)s
 FOR NO KEY UPDATE;
 
+-- name: lock_free_schedule
+-- No row when somebody else is at it: whoever looks after all schedules waits for none of them.
+SELECT name, workflow, cron, timezone, input, queue, enabled, next_run_at, last_run_at, last_error,
+       consecutive_failures, auto_disabled_at, catch_up, overlap, jitter, durable.now() AS now
+FROM durable.scheduled_workflows
+WHERE name = %(name)s
+FOR NO KEY UPDATE SKIP LOCKED;
+
 -- name: lock_due_schedule
 -- No row when another scheduler is at it, or has been. The lock saves work; the slots' key is what
 -- makes a run the only one.
