@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar, overload
 
 from durable_otp.errors import DefinitionError
 from durable_otp.workflow.branching import BranchBlock
+from durable_otp.workflow.compensations import CompensationOptions, Handlers, check_compensate
 from durable_otp.workflow.definition import Definition
 from durable_otp.workflow.input_type import check_type
 from durable_otp.workflow.json_form import MAX_BYTES
@@ -39,6 +40,7 @@ class StepOptions:
     queue: str | None
     returns: str | None
     targets: tuple[str, ...] | None = None
+    compensate: str | None = None
 
     def checked_queue(self, subject: str) -> str | None:
         """Return the queue, if one is given."""
@@ -83,6 +85,7 @@ class Workflow:
         check_type(input, subject)
         self.input = input
         self._open = OpenSequences(f"workflow {name!r}")
+        self._handlers = Handlers(subject, self.retry)
         self._definition: Definition | None = None
 
     def __repr__(self) -> str:
@@ -102,9 +105,10 @@ class Workflow:
         timeout: timedelta | float | None = None,
         queue: str | None = None,
         returns: str | None = None,
+        compensate: str | None = None,
     ) -> Callable[[Function], Function]: ...
 
-    def step(
+    def step(  # noqa: PLR0913 - a step's options, all by keyword
         self,
         function: Function | None = None,
         /,
@@ -114,6 +118,7 @@ class Workflow:
         timeout: timedelta | float | None = None,
         queue: str | None = None,
         returns: str | None = None,
+        compensate: str | None = None,
     ) -> Function | Callable[[Function], Function]:
         """Add a function as the next step: ``@workflow.step`` or ``@workflow.step(...)``.
 
@@ -124,11 +129,12 @@ class Workflow:
             timeout: How long one run of the body may take, waiting excluded.
             queue: The queue whose workers run it; by default the one it was started on.
             returns: The context key that its value is kept under.
+            compensate: The name of the handler that undoes it when the workflow fails later.
 
         Raises:
             DefinitionError: The step cannot be run as written.
         """
-        options = StepOptions("step", name, retry, timeout, queue, returns)
+        options = StepOptions("step", name, retry, timeout, queue, returns, compensate=compensate)
 
         def add(decorated: Function) -> Function:
             self._add_step(decorated, options)
@@ -147,6 +153,7 @@ class Workflow:
         timeout: timedelta | float | None = None,
         queue: str | None = None,
         returns: str | None = None,
+        compensate: str | None = None,
     ) -> Any:
         """Add a step that may return ``goto(name)`` to go on somewhere else, or None to go on.
 
@@ -158,15 +165,61 @@ class Workflow:
             timeout: How long one run of the body may take, waiting excluded.
             queue: The queue it asks to run on; the execution's by default.
             returns: The context key that its value is kept under.
+            compensate: The name of the handler that undoes it when the workflow fails later.
 
         Raises:
             DefinitionError: The step cannot be run as written.
         """
         allowed = None if targets is None else _target_names(targets, self._subject)
-        options = StepOptions("decision", name, retry, timeout, queue, returns, allowed)
+        options = StepOptions(
+            "decision", name, retry, timeout, queue, returns, allowed, compensate=compensate
+        )
 
         def add(decorated: Function) -> Function:
             self._add_step(decorated, options)
+            return decorated
+
+        return add if function is None else add(function)
+
+    @overload
+    def compensate(self, function: Function, /) -> Function: ...
+
+    @overload
+    def compensate(
+        self,
+        function: None = None,
+        /,
+        *,
+        name: str | None = None,
+        retry: Retry | None = None,
+        timeout: timedelta | float | None = None,
+    ) -> Callable[[Function], Function]: ...
+
+    def compensate(
+        self,
+        function: Function | None = None,
+        /,
+        *,
+        name: str | None = None,
+        retry: Retry | None = None,
+        timeout: timedelta | float | None = None,
+    ) -> Function | Callable[[Function], Function]:
+        """Add a function that undoes a step which names it: ``@workflow.compensate``.
+
+        Args:
+            function: ``f(ctx)`` or ``f()``, sync or async; it may not wait. Returned unchanged.
+            name: What steps name it by; the function's name by default.
+            retry: Its retry policy; the workflow's by default.
+            timeout: How long one run of the body may take.
+
+        Raises:
+            DefinitionError: It cannot be run as written, or its name is taken.
+        """
+        options = CompensationOptions(name, retry, timeout)
+
+        def add(decorated: Function) -> Function:
+            self._check_open("A compensation")
+            self._handlers.add(decorated, options)
             return decorated
 
         return add if function is None else add(function)
@@ -215,7 +268,8 @@ class Workflow:
                 nodes=nodes,
             )
             _check_targets(definition, self._subject)
-            self._definition = definition
+            handlers = self._handlers.finished(definition.every_node())
+            self._definition = replace(definition, compensations=handlers)
         return self._definition
 
     def validate_input(self, value: Any, *, max_bytes: int = MAX_BYTES) -> tuple[Any, Any]:
@@ -245,6 +299,7 @@ class Workflow:
             is_async=is_async(function),
             kind=options.kind,
             targets=options.targets,
+            compensate=check_compensate(options.compensate, subject),
         )
         self._open.innermost.add(step_name, lambda path: replace(step, path=path))
 

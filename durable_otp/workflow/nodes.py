@@ -24,6 +24,7 @@ class Step:
         is_async: Whether calling the function gives a coroutine.
         kind: What the engine tells nodes apart by.
         targets: The nodes that a decision says it may jump to; None when it does not say.
+        compensate: The name of the handler that undoes a completed visit, if it has one.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Step:
     is_async: bool = False
     kind: Literal["step", "decision"] = "step"
     targets: tuple[str, ...] | None = None
+    compensate: str | None = None
 
     def description(self) -> dict[str, Any]:
         """Return the node's published form."""
@@ -47,6 +49,7 @@ class Step:
             "timeout": self.timeout,
             "queue": self.queue,
             "returns": self.returns,
+            "compensate": self.compensate,
         }
         if self.targets is not None:
             described["targets"] = list(self.targets)

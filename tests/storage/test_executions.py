@@ -229,7 +229,7 @@ def test_holders_and_watchers_are_told_of_a_cancel(tables, database):
     held = tables.add("running", parent_id=parent)
     with tables.listen("cancel") as cancels, tables.listen("done") as ends:
         database.run(executions.cancel, parent, None)
-        assert heard(cancels) == [held]
+        assert heard(cancels) == [f"{held} {HOLDER['lock_token']}"]
         assert heard(ends) == [parent]
 
 
