@@ -14,7 +14,7 @@ from durable_otp.storage.database import Database
 from durable_otp.storage.executions import NewExecution, Start
 from durable_otp.storage.identity import new_id
 from durable_otp.storage.pool import PooledDatabase
-from tests.support.tables import heard
+from tests.support.tables import HOLDER, heard
 from tests.support.waiting import wait_until
 
 HOW = Start(workflow="w", version="1", queue="default", priority=0)
