@@ -253,6 +253,19 @@ def test_a_step_timeout_is_compensated_for(tree: Tree) -> None:
     assert results(execution) == FINE
 
 
+def test_a_late_word_to_an_earlier_holder_does_not_stop_the_compensation(
+    tree: Tree, tmp_path: Path
+) -> None:
+    handle = tree.start("saga", three="raise", undo_one=f"gate:{tmp_path / 'gate'}")
+    tree.pid_in(handle, "undo_one")
+    earlier = f"{handle.id} 00000000-0000-4000-8000-000000000001"
+    tree.sql(f"SELECT pg_notify('{tree.schema}:cancel', %s)", earlier)
+    tree.start("saga").result(timeout=30)  # notified after it, so the manager has heard both
+    (tmp_path / "gate").touch()
+    assert results(tree.until(handle, "compensated")) == FINE
+    assert undone(tree, handle.id) == [("undo_two", 1), ("undo_one", 1)]
+
+
 def test_a_cancelled_execution_undoes_nothing(tree: Tree, tmp_path: Path) -> None:
     handle = tree.start("saga", three=f"gate:{tmp_path / 'never'}")
     tree.pid_in(handle, "three")
@@ -285,3 +298,16 @@ def test_what_compensates_is_shown_counted_and_cannot_be_cancelled(
 def _shown_running(durable: Durable, execution_id: str) -> Any:
     execution = durable.get_execution(execution_id, steps=True)
     return execution if execution.steps[-1].status == "running" else None
+
+
+def test_one_that_is_interrupted_too_often_is_compensated_for(
+    dsn: str, schema: str, tmp_path: Path
+) -> None:
+    queues = {"default": still_queue(1)}
+    with running(dsn, schema, saga(), queues=queues, max_interruptions=1, **STILL) as tree:
+        handle = tree.start("saga", three=f"gate:{tmp_path / 'never'}")
+        tree.pid_in(handle, "three")
+        kill(tree.manager()["pid"])
+        execution = tree.until(handle, "compensated", "failed")
+    assert (execution.status, execution.error["type"]) == ("compensated", "interrupted_too_often")
+    assert results(execution) == FINE

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from durable_otp.engine.journal import Attempt, Failure
-from durable_otp.storage import queue
+from durable_otp.engine.journal import Attempt, Completion, Failure
+from durable_otp.storage import executions, queue
 from durable_otp.storage.database import Database
 from durable_otp.storage.deadlines import end_overdue
 from durable_otp.storage.identity import new_id
@@ -195,6 +195,39 @@ def test_the_parent_of_what_has_failed_is_named_and_of_what_compensates_is_not(
         tables.add_step(undoing, 1, compensation="undo")
         FAILING[way][0](told, undoing)
         assert tables.status(undoing) == "compensating"
+        assert told.parents == [parent]
+    finally:
+        told.close()
+
+
+def completion() -> Completion:
+    return Completion(Attempt(1, "a", "a", "step", 1, 1), None, [], None, None, 0, [], 0.1)
+
+
+ENDING: dict[str, tuple[Callable[[Database, str], Any], str]] = {
+    "complete": (
+        lambda db, row: PostgresJournal(db, Holder(row, TOKEN)).checkpoint(completion()),
+        "running",
+    ),
+    "ack": (lambda db, row: db.run(queue.ack, row, TOKEN), "running"),
+    "cancel": (lambda db, row: db.run(executions.cancel, row, None), "waiting"),
+    "end_compensation": (
+        lambda db, row: PostgresJournal(db, Holder(row, TOKEN)).compensations.end(),
+        "compensating",
+    ),
+}
+
+
+@pytest.mark.parametrize("way", ENDING)
+def test_the_parent_of_what_has_ended_otherwise_is_named(tables: Tables, way: str) -> None:
+    told = Overheard(tables.dsn, tables.schema, role="test")
+    end, status = ENDING[way]
+    held = {"lock_token": TOKEN, "locked_by": "x"} if status == "compensating" else {}
+    try:
+        parent = tables.add("waiting")
+        end(told, tables.add(status, parent_id=parent, **held))
+        assert told.parents == [parent]
+        end(told, tables.add(status, **held))
         assert told.parents == [parent]
     finally:
         told.close()
