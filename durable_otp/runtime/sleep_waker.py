@@ -14,7 +14,7 @@ from durable_otp.storage.database import Database
 from durable_otp.storage.deadlines import end_overdue, next_deadline
 from durable_otp.storage.queue import next_wake, wake_sleeping_workflows
 
-SHORTEST_REST = 0.01  # a row that is due may be locked by somebody for a moment
+REST_WHEN_LOCKED = 0.05  # what is due and still there, somebody else is writing to
 
 
 class SleepWaker:
@@ -35,7 +35,7 @@ class SleepWaker:
         if self._settings.batch_size in (woken, overdue):
             return 0.0
         due = [self._database.run(next_wake), self._database.run(next_deadline)]
-        rests = [max(SHORTEST_REST, seconds) for seconds in due if seconds is not None]
+        rests = [each if each > 0 else REST_WHEN_LOCKED for each in due if each is not None]
         return min([self._settings.interval, *rests])
 
 

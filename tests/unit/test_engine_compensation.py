@@ -69,6 +69,24 @@ def test_without_a_handler_a_failure_is_a_failure():
     assert journal.ended == ("failed", "ValueError")
 
 
+@pytest.mark.parametrize("kind", ["branch", "decision"])
+def test_a_branch_or_a_decision_that_fails_is_undone_too_and_paths_name_the_steps(kind):
+    workflow = Workflow("w")
+    with workflow.branch(lambda: "yes", name="ask") as block, block.case("yes"):
+        workflow.step(name="book", compensate="undo")(lambda: None)
+    if kind == "branch":
+        with workflow.branch(boom, name="broken") as broken, broken.default():
+            workflow.step(name="never")(lambda: None)
+    else:
+        workflow.decision(name="broken")(lambda: goto("nowhere"))
+    workflow.compensate(name="undo")(lambda: None)
+    journal = MemoryJournal()
+    run(workflow, journal=journal)
+    assert journal.ended == ("compensating", f"{kind}_error")
+    assert run(workflow, journal=journal) is Outcome.COMPENSATED
+    assert handlers(journal) == [("undo", "ask/yes/book", 1, True)]
+
+
 def test_success_undoes_nothing():
     workflow = Workflow("fine")
     workflow.step(name="one", compensate="undo")(lambda: None)
