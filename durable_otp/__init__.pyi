@@ -12,12 +12,15 @@ from durable_otp.errors import (
     EmbeddedServerError,
     ExecutionNotFound,
     Fatal,
+    InputRejected,
     InvalidInput,
     MigrationError,
+    NoPendingInput,
     NotInStepError,
     ResultTimeout,
     SerializationError,
     StepInterrupted,
+    WaitTimeout,
     WorkflowFailed,
     WorkflowNotFound,
 )
@@ -36,8 +39,22 @@ from durable_otp.workflow.current import (
 )
 from durable_otp.workflow.execution import Execution, Job, QueueStats, Settled, StepExecution
 from durable_otp.workflow.goto import goto
+from durable_otp.workflow.human_input import PendingInput
+from durable_otp.workflow.mailbox import Event, PendingEvent
 from durable_otp.workflow.retry import Retry
-from durable_otp.workflow.wait import schedule_at, sleep
+from durable_otp.workflow.wait import (
+    once,
+    schedule_at,
+    sleep,
+    wait_for_all,
+    wait_for_any,
+    wait_for_approval,
+    wait_for_choice,
+    wait_for_event,
+    wait_for_form,
+    wait_for_input,
+    wait_for_text,
+)
 
 __version__: str
 
@@ -53,14 +70,19 @@ __all__ = [
     "Durable",
     "DurableError",
     "EmbeddedServerError",
+    "Event",
     "Execution",
     "ExecutionNotFound",
     "Fatal",
     "Handle",
+    "InputRejected",
     "InvalidInput",
     "Job",
     "MigrationError",
+    "NoPendingInput",
     "NotInStepError",
+    "PendingEvent",
+    "PendingInput",
     "PostgresAdapter",
     "QueueAdapter",
     "QueueStats",
@@ -71,6 +93,7 @@ __all__ = [
     "Settled",
     "StepExecution",
     "StepInterrupted",
+    "WaitTimeout",
     "Workflow",
     "WorkflowFailed",
     "WorkflowNotFound",
@@ -87,8 +110,17 @@ __all__ = [
     "minutes",
     "next_business_day",
     "next_weekday",
+    "once",
     "put_context",
     "schedule_at",
     "seconds",
     "sleep",
+    "wait_for_all",
+    "wait_for_any",
+    "wait_for_approval",
+    "wait_for_choice",
+    "wait_for_event",
+    "wait_for_form",
+    "wait_for_input",
+    "wait_for_text",
 ]

@@ -6,7 +6,9 @@ from durable_otp.errors import (
     DefinitionError,
     DurableError,
     ExecutionNotFound,
+    InputRejected,
     InvalidInput,
+    NoPendingInput,
     SerializationError,
     WorkflowNotFound,
 )
@@ -17,8 +19,15 @@ NOT_FOUND = 3
 AMBIGUOUS = 4
 FOUND_SOMETHING = 5
 
-_MISTAKES = (ConfigError, DefinitionError, InvalidInput, SerializationError, ValueError)
-_UNKNOWN = (ExecutionNotFound, WorkflowNotFound)
+_MISTAKES = (
+    ConfigError,
+    DefinitionError,
+    InputRejected,
+    InvalidInput,
+    SerializationError,
+    ValueError,
+)
+_UNKNOWN = (ExecutionNotFound, NoPendingInput, WorkflowNotFound)
 
 
 class UsageMistake(DurableError):  # noqa: N818 - reads as the sentence it reports

@@ -195,6 +195,12 @@ class SleepWakerSection(_Section):
     )
 
 
+class WaitTimeoutsSection(_Section):
+    """The process that ends waits whose time is over."""
+
+    interval: PositiveDuration = Field(1.0, description="How often it looks.")
+
+
 QueueName = Annotated[StrictStr, AfterValidator(check_printable)]
 
 
@@ -209,6 +215,7 @@ class Config(_Section):
     stale_job_recovery: SiblingSection = Field(default_factory=SiblingSection)
     zombie_recovery: SiblingSection = Field(default_factory=SiblingSection)
     sleep_waker: SleepWakerSection = Field(default_factory=SleepWakerSection)
+    wait_timeouts: WaitTimeoutsSection = Field(default_factory=WaitTimeoutsSection)
 
 
 def contradiction(config: Config) -> Fault | None:

@@ -12,5 +12,8 @@ LISTEN "durable:command";
 -- name: listen_sleep
 LISTEN "durable:sleep";
 
+-- name: listen_timeout
+LISTEN "durable:timeout";
+
 -- name: listen_done
 LISTEN "durable:done";
