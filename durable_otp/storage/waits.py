@@ -96,7 +96,9 @@ def send_event(execution_id: str, sent: Sent) -> Operation[None]:
         raise AlreadyFinished(f"Execution {execution_id} is {status} and takes no events any more.")
     payload = encode(sent.value).decode()
     yield Statement("insert_event", {**event, "name": sent.name, "payload": payload})
-    if status is State.WAITING and (yield from _deliver(execution_id)):
+    if status is State.PENDING:
+        yield Statement("remind_queue", {"id": execution_id})
+    elif status is State.WAITING and (yield from _deliver(execution_id)):
         yield Statement("wake_execution", {"id": execution_id})
 
 
@@ -109,7 +111,7 @@ def provide_input(execution_id: str, sent: Sent) -> Operation[None]:
         NoPendingInput: No input of this name is open.
         ExecutionNotFound: There is none with this id.
     """
-    yield from _locked(execution_id)
+    status = yield from _locked(execution_id)
     inputs = yield Statement("inputs_of", {"id": execution_id, "answer_id": sent.id})
     if any(row["is_answered"] for row in inputs):
         return
@@ -120,7 +122,8 @@ def provide_input(execution_id: str, sent: Sent) -> Operation[None]:
     answer = encode(accepted(question, sent.value)).decode()
     yield Statement("answer_input", {"input_id": row["id"], "answer_id": sent.id, "answer": answer})
     yield Statement("answer_waits", {"wait_ids": [row["wait_id"]], "answers": [answer]})
-    yield Statement("wake_execution", {"id": execution_id})
+    name = "remind_queue" if status is State.PENDING else "wake_execution"
+    yield Statement(name, {"id": execution_id})
 
 
 def end_overdue_waits(batch_size: int) -> Operation[Ended]:

@@ -60,6 +60,13 @@ WITH woken AS (
 )
 SELECT pg_notify('durable:queue', queue) FROM woken;
 
+-- name: remind_queue
+-- A claim skips rows that are locked. Whoever had a pending one locked for another reason says so
+-- when it lets go, or the row would be claimed at the next poll only.
+SELECT pg_notify('durable:queue', queue)
+FROM durable.workflow_executions
+WHERE id = %(id)s::uuid AND status = 'pending' AND scheduled_at <= durable.now();
+
 -- name: inputs_of
 -- The open inputs of an execution in the order of the calls, and the one this caller has answered.
 SELECT i.id::text, i.wait_id::text, i.name, i.type, i.prompt, i.fields, i.choices, i.metadata,
