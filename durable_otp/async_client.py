@@ -69,6 +69,10 @@ class AsyncHandle:
         """Cancel it and its children; raise ``AlreadyFinished`` when it has ended."""
         await self._client.cancel(self.id, reason)
 
+    async def retry(self) -> None:
+        """Have it go on after it failed or was cancelled; see ``Durable.retry``."""
+        await self._client.retry(self.id)
+
 
 class AsyncDurable:
     """A client of one schema whose methods are coroutines; see ``Durable`` for what they do."""
@@ -98,6 +102,8 @@ class AsyncDurable:
     list_executions = _in_thread(Durable.list_executions)
     count_executions = _in_thread(Durable.count_executions)
     cancel = _in_thread(Durable.cancel)
+    retry = _in_thread(Durable.retry)
+    delete_executions = _in_thread(Durable.delete_executions)
     migrate = _in_thread(Durable.migrate)
     schema_version = _in_thread(Durable.schema_version)
     close = _in_thread(Durable.close)
@@ -158,6 +164,11 @@ class AsyncDurable:
             connection=None if connection is None else usable_in_threads(connection),
         )
         return [AsyncHandle(handle.id, self) for handle in handles]
+
+    async def fork(self, id: str, from_step: str) -> AsyncHandle:  # noqa: A002 - the contract's name
+        """Start a new execution from a copy of another one's journal; see ``Durable.fork``."""
+        handle = await asyncio.to_thread(self.blocking.fork, id, from_step)
+        return AsyncHandle(handle.id, self)
 
     async def wait_for_end(self, id: str, deadline: Deadline) -> State:  # noqa: A002 - the contract's name
         """Return an execution's status once it is final, or when the deadline has passed."""

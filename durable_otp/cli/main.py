@@ -10,6 +10,7 @@ from durable_otp import __version__
 from durable_otp.cli import (
     cancel,
     check,
+    cleanup,
     demo,
     failures,
     inspect,
@@ -17,6 +18,7 @@ from durable_otp.cli import (
     migrate,
     pg,
     queues,
+    retry,
     run,
     start,
     status,
@@ -40,6 +42,8 @@ app.command("run")(run.run)
 app.command("list")(listing.list_executions)
 app.command("inspect")(inspect.inspect)
 app.command("cancel")(cancel.cancel)
+app.command("retry")(retry.retry)
+app.command("cleanup")(cleanup.cleanup)
 app.add_typer(queues.app, name="queues")
 app.add_typer(pg.app, name="pg")
 

@@ -34,6 +34,10 @@ class Client(Protocol):
         """Cancel an execution."""
         ...
 
+    def retry(self, execution_id: str) -> None:
+        """Have an ended execution go on."""
+        ...
+
 
 @dataclass(frozen=True)
 class Handle:
@@ -68,6 +72,10 @@ class Handle:
     def cancel(self, reason: str | None = None) -> None:
         """Cancel it and its children; raise ``AlreadyFinished`` when it has ended."""
         self._client.cancel(self.id, reason)
+
+    def retry(self) -> None:
+        """Have it go on after it failed or was cancelled; see ``Durable.retry``."""
+        self._client.retry(self.id)
 
 
 def waiting_time(timeout: timedelta | float | None) -> Deadline:

@@ -1,0 +1,2 @@
+-- The place of what schedules need; nothing yet.
+SELECT 1;

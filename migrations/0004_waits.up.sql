@@ -1,0 +1,2 @@
+-- The place of what waits need; nothing yet.
+SELECT 1;

@@ -1,0 +1,2 @@
+-- The place of what families need; nothing yet.
+SELECT 1;

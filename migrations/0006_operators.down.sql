@@ -1,0 +1,6 @@
+DROP INDEX durable.pending_inputs_of_wait;
+DROP INDEX durable.pending_inputs_of_execution;
+DROP INDEX durable.events_of_wait;
+DROP INDEX durable.events_of_execution;
+DROP INDEX durable.workflow_executions_ended;
+ALTER TABLE durable.workflow_executions DROP COLUMN retried_at;
