@@ -58,6 +58,7 @@ def retry(execution_id: str) -> Operation[None]:
     yield from _forget_all(family.beginning_anew)
     yield Statement("free_events", {"ids": family.going_on})
     yield Statement("forget_unanswered_waits", {"ids": family.going_on})
+    yield Statement("run_handlers_again", {"ids": family.compensating})
     yield Statement("retry_executions", {"ids": family.ids})
 
 

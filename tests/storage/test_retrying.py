@@ -157,7 +157,16 @@ def test_a_half_undone_execution_goes_on_undoing(tables, retry):
         {"step": "a", "compensation": "una", "status": "failed", "error": ERROR},
     ]
     id_ = tables.add("compensation_failed", error=ERROR, compensation_results=results)
+    for attempt, gave_up in ((1, None), (2, "una")):
+        tables.add_step(
+            id_, 1, path="a", is_compensation=True, compensation_for="a", status="failed",
+            attempt=attempt, compensation=gave_up, error=ERROR,
+        )  # fmt: skip
+    tables.add_step(id_, 1, path="a", compensation="una")
     retry(id_)
+    marks = tables.sql("SELECT is_compensation AS by, compensation FROM durable.step_executions")
+    assert [row["compensation"] for row in marks if row["by"]] == [None, None]
+    assert [row["compensation"] for row in marks if not row["by"]] == ["una"]
     row = tables.row(id_)
     assert (row["status"], row["error"], row["completed_at"]) == ("compensating", ERROR, None)
     assert row["compensation_results"] == results[:1]

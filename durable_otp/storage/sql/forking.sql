@@ -21,7 +21,7 @@ ORDER BY max(position);
 
 -- name: fork
 -- What was claimed before is resumed, so a fork with a past has been started. The deadline is as
--- long as the first one was.
+-- long as the first one was. A step that the source has undone since is not undone a second time.
 WITH source AS (
     SELECT e.* FROM durable.workflow_executions e WHERE e.id = %(id)s::uuid
 ), forked AS (
@@ -43,7 +43,13 @@ WITH source AS (
          compensation)
     SELECT gen_random_uuid(), forked.id, s.position, s.path, s.name, s.type, s.visit, s.attempt,
            s.status, s.output, s.error, s.changes, s.snapshot, s.next_path, s.jumps, s.logs,
-           s.started_at, s.completed_at, s.duration_ms, s.child_id, s.compensation
+           s.started_at, s.completed_at, s.duration_ms, s.child_id,
+           CASE WHEN NOT EXISTS (
+               SELECT FROM durable.step_executions undone
+               WHERE undone.execution_id = s.execution_id AND undone.path = s.path
+                 AND undone.visit = s.visit AND undone.is_compensation
+                 AND undone.status = 'completed'
+           ) THEN s.compensation END
     FROM forked
     JOIN durable.step_executions s ON s.execution_id = %(id)s::uuid
     WHERE s.position <= %(position)s AND NOT s.is_compensation

@@ -96,6 +96,13 @@ WHERE execution_id = ANY(%(ids)s::uuid[]) AND consumed_at IS NOT NULL;
 -- name: forget_waits
 DELETE FROM durable.waits WHERE execution_id = ANY(%(ids)s::uuid[]);
 
+-- name: run_handlers_again
+-- A handler's last failed attempt says that it gave up, and an operator says that it does not.
+UPDATE durable.step_executions
+SET compensation = NULL
+WHERE execution_id = ANY(%(ids)s::uuid[]) AND is_compensation AND status = 'failed'
+  AND compensation IS NOT NULL;
+
 -- name: retry_executions
 -- move: retry
 -- `at` is not before the end that is undone, though this transaction may have begun before it: the
