@@ -32,9 +32,7 @@ def test_each_execution_runs_on_the_version_that_started_it(
 ) -> None:
     first, second, third = ship("10"), ship("9"), ship("11")
     gate = tmp_path / "gate"
-    with running(
-        dsn, schema, first, second, queues={"default": still_queue(1)}, **STILL
-    ) as tree:
+    with running(dsn, schema, first, second, queues={"default": still_queue(1)}, **STILL) as tree:
         old = tree.durable.start(first, {"gate": str(gate)})
         wait_until(lambda: gate.with_suffix(".held").exists())
         by_name = tree.durable.start("ship", {})  # the one registered last, whatever it is called

@@ -1,6 +1,7 @@
 """A new execution that begins with a copy of another one's past."""
 
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -27,7 +28,7 @@ def source(tables, database):
         id_ = tables.add(status, input={"n": 1}, **columns)
         way = ["a", "b", "choice/x/c", "b", "choice/x/c", "d"]
         visits = {}
-        for position, (path, following) in enumerate(zip(way, way[1:], strict=False), 1):
+        for position, (path, following) in enumerate(pairwise(way), 1):
             visits[path] = visit = visits.get(path, 0) + 1
             name = path.rpartition("/")[2]
             step = {"path": path, "name": name, "visit": visit, "jumps": position // 4}
@@ -139,7 +140,9 @@ def test_a_fork_that_is_repeated_is_one(tables, database, source):
 @pytest.mark.parametrize("step", ["zz", "choice", "", "a\0", None, 7, ["a"]])
 def test_a_step_that_was_not_reached_is_refused_with_those_that_were(tables, source, fork, step):
     id_ = source()
-    with pytest.raises(NotForkable, match="has not reached a step .* from these: a, b, choice/x/c"):
+    with pytest.raises(
+        NotForkable, match=r"has not reached a step .* from these: a, b, choice/x/c"
+    ):
         fork(id_, step)
     assert len(tables.sql("SELECT id FROM durable.workflow_executions")) == 1
 
@@ -147,7 +150,7 @@ def test_a_step_that_was_not_reached_is_refused_with_those_that_were(tables, sou
 def test_an_ambiguous_name_is_refused_with_its_paths(tables, source, fork):
     id_ = source()
     tables.add_step(id_, 7, next_path="choice/y/c")
-    with pytest.raises(NotForkable, match="several .* choice/x/c, choice/y/c"):
+    with pytest.raises(NotForkable, match=r"several .* choice/x/c, choice/y/c"):
         fork(id_, "c")
 
 

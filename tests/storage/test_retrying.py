@@ -2,11 +2,12 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
 
-from durable_otp.errors import ExecutionNotFound, NotRetryable, ParentFinished
+from durable_otp.errors import AlreadyFinished, ExecutionNotFound, NotRetryable, ParentFinished
 from durable_otp.storage import executions, journal, retrying
 from durable_otp.storage.pool import PooledDatabase
 from tests.support.tables import heard
@@ -195,9 +196,7 @@ def test_a_child_that_was_undone_begins_anew(tables, retry, block):
         tables.add_step(each, 1)
         tables.add_step(each, 1, is_compensation=True, compensation_for="step1", path="undo")
         tables.add_wait(each, status="answered")
-        tables.sql(
-            "INSERT INTO durable.once_results VALUES (%s, 'step1', 1, 'key', '{}')", [each]
-        )
+        tables.sql("INSERT INTO durable.once_results VALUES (%s, 'step1', 1, 'key', '{}')", [each])
     tables.sql(
         "INSERT INTO durable.events (id, execution_id, name, sent_at, consumed_at, consumed_by) "
         "SELECT gen_random_uuid(), execution_id, 'e', durable.now(), durable.now(), id "
@@ -263,11 +262,9 @@ def test_retries_cancels_and_claims_at_once_never_deadlock(tables, block):
         begin.wait()
         done = 0
         for _ in range(25):
-            try:
+            with suppress(AlreadyFinished, NotRetryable, ParentFinished):
                 pool.run(operation, target, *([None] if operation is executions.cancel else []))
                 done += 1
-            except Exception as error:
-                assert type(error).__module__ == "durable_otp.errors", error
         return done
 
     work = [
