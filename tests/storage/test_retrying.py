@@ -203,6 +203,7 @@ def test_a_child_that_was_undone_begins_anew(tables, retry, block):
         "FROM durable.waits"
     )
     below = block(child, "completed", "cancelled")
+    below += block(below[0], "completed")
     retry(id_)
     assert tables.status(child) == "pending"
     for table, left in (("step_executions", 2), ("once_results", 1), ("waits", 1)):
