@@ -59,7 +59,7 @@ def retry(execution_id: str) -> Operation[None]:
     yield Statement("free_events", {"ids": family.going_on})
     yield Statement("forget_unanswered_waits", {"ids": family.going_on})
     yield Statement("run_handlers_again", {"ids": family.compensating})
-    yield Statement("retry_executions", {"ids": family.ids})
+    yield Statement("retry_executions", {"id": execution_id, "ids": family.ids})
 
 
 def _check(

@@ -72,6 +72,20 @@ def test_a_deadline_is_as_long_as_it_was_however_often(tables, retry, status):
         )
 
 
+def test_the_children_of_a_block_have_the_deadline_of_their_parent(tables, retry, block):
+    id_ = tables.add("failed")
+    children = block(id_, "failed", "cancelled")
+    tables.sql(
+        "UPDATE durable.workflow_executions SET deadline_at = durable.now() + interval '1 hour', "
+        "inserted_at = inserted_at - CASE WHEN parent_id IS NULL THEN 1 ELSE 0 END "
+        "* interval '1 hour'"
+    )
+    retry(id_)
+    deadlines = {tables.row(each)["deadline_at"] for each in (id_, *children)}
+    assert len(deadlines) == 1
+    assert deadlines.pop() - tables.row(id_)["retried_at"] > timedelta(minutes=119)
+
+
 @pytest.mark.parametrize("status", ["pending", "running", "waiting", "completed", "compensating"])
 def test_what_has_not_failed_is_refused_and_left_alone(tables, retry, status):
     id_ = tables.add(status)

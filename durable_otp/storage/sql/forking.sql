@@ -21,7 +21,8 @@ ORDER BY max(position);
 
 -- name: fork
 -- What was claimed before is resumed, so a fork with a past has been started. The deadline is as
--- long as the first one was. A step that the source has undone since is not undone a second time.
+-- long as the first one was. A step that the source has undone since is not undone a second time;
+-- every other column of a row is copied, whatever columns there are.
 WITH source AS (
     SELECT e.* FROM durable.workflow_executions e WHERE e.id = %(id)s::uuid
 ), forked AS (
@@ -38,20 +39,17 @@ WITH source AS (
     RETURNING id, queue
 ), copied AS (
     INSERT INTO durable.step_executions
-        (id, execution_id, position, path, name, type, visit, attempt, status, output, error, changes,
-         snapshot, next_path, jumps, logs, started_at, completed_at, duration_ms, child_id,
-         compensation)
-    SELECT gen_random_uuid(), forked.id, s.position, s.path, s.name, s.type, s.visit, s.attempt,
-           s.status, s.output, s.error, s.changes, s.snapshot, s.next_path, s.jumps, s.logs,
-           s.started_at, s.completed_at, s.duration_ms, s.child_id,
-           CASE WHEN NOT EXISTS (
-               SELECT FROM durable.step_executions undone
-               WHERE undone.execution_id = s.execution_id AND undone.path = s.path
-                 AND undone.visit = s.visit AND undone.is_compensation
-                 AND undone.status = 'completed'
-           ) THEN s.compensation END
+    SELECT copy.*
     FROM forked
     JOIN durable.step_executions s ON s.execution_id = %(id)s::uuid
+    CROSS JOIN LATERAL jsonb_populate_record(s, jsonb_build_object(
+        'id', gen_random_uuid(), 'execution_id', forked.id, 'compensation',
+        CASE WHEN NOT EXISTS (
+            SELECT FROM durable.step_executions undone
+            WHERE undone.execution_id = s.execution_id AND undone.path = s.path
+              AND undone.visit = s.visit AND undone.is_compensation
+              AND undone.status = 'completed'
+        ) THEN s.compensation END)) AS copy
     WHERE s.position <= %(position)s AND NOT s.is_compensation
 )
 SELECT pg_notify('durable:queue', queue) FROM forked;

@@ -106,8 +106,13 @@ WHERE execution_id = ANY(%(ids)s::uuid[]) AND is_compensation AND status = 'fail
 -- name: retry_executions
 -- move: retry
 -- `at` is not before the end that is undone, though this transaction may have begun before it: the
--- attempts recorded with that end must not count any more. A deadline begins anew.
-WITH retried AS (
+-- attempts recorded with that end must not count any more. A deadline begins anew, the same for the
+-- children of its blocks, as when they were made.
+WITH given AS (
+    SELECT greatest(durable.now(), completed_at)
+           + (deadline_at - coalesce(retried_at, inserted_at)) AS deadline_at
+    FROM durable.workflow_executions WHERE id = %(id)s::uuid
+), retried AS (
     UPDATE durable.workflow_executions e
     SET status = CASE e.status WHEN 'compensation_failed' THEN 'compensating' ELSE 'pending' END,
         error = CASE e.status WHEN 'compensation_failed' THEN e.error END,
@@ -117,10 +122,11 @@ WITH retried AS (
             ELSE '[]' END,
         result = NULL, completed_at = NULL, scheduled_at = durable.now(),
         retried_at = ended.at, updated_at = durable.now(),
-        deadline_at = ended.at + (e.deadline_at - coalesce(e.retried_at, e.inserted_at)),
+        deadline_at = given.deadline_at,
         crash_streak = 0, crash_position = -1, interruptions = 0, interruption_position = -1
     FROM (SELECT id, greatest(durable.now(), completed_at) AS at
-          FROM durable.workflow_executions WHERE id = ANY(%(ids)s::uuid[])) AS ended
+          FROM durable.workflow_executions WHERE id = ANY(%(ids)s::uuid[])) AS ended,
+         given
     WHERE e.id = ended.id
       AND e.status IN ('failed', 'cancelled', 'compensated', 'compensation_failed')
     RETURNING e.id, e.queue
