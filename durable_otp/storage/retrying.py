@@ -57,6 +57,7 @@ def retry(execution_id: str) -> Operation[None]:
     family = yield from _family(execution_id, status)
     yield from _forget_all(family.beginning_anew)
     yield Statement("free_events", {"ids": family.going_on})
+    yield Statement("keep_called_children", {"ids": family.going_on})
     yield Statement("forget_unanswered_waits", {"ids": family.going_on})
     yield Statement("run_handlers_again", {"ids": family.compensating})
     yield Statement("retry_executions", {"id": execution_id, "ids": family.ids})

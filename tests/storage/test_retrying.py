@@ -152,6 +152,23 @@ def test_waits_in_vain_are_asked_afresh_and_answers_are_kept(tables, retry):
     ]  # fmt: skip
 
 
+def test_a_called_workflow_that_completed_or_runs_is_not_called_again(tables, retry):
+    id_ = tables.add("cancelled")
+    statuses = ("completed", "running", "waiting", "failed", "cancelled", "compensated")
+    for number, status in enumerate(statuses):
+        child = tables.add(status, parent_id=id_)
+        wait = {"ordinal": number, "kind": "child", "child_id": child}
+        tables.add_wait(id_, **wait, status="cancelled")
+    timed_out = tables.add("running", parent_id=id_)
+    tables.add_wait(id_, ordinal=9, kind="child", child_id=timed_out, status="timed_out")
+    tables.add_wait(id_, ordinal=10, kind="child", status="open")  # a block's
+    retry(id_)
+    waits = tables.sql("SELECT ordinal, status FROM durable.waits ORDER BY ordinal")
+    assert [(row["ordinal"], row["status"]) for row in waits] == [
+        (0, "answered"), (1, "open"), (2, "open"),
+    ]  # fmt: skip
+
+
 def test_an_event_that_an_unfinished_wait_had_taken_is_there_again(tables, retry):
     id_ = tables.add("cancelled")
     tables.add_wait(id_, ordinal=1, kind="all", status="cancelled")

@@ -79,10 +79,23 @@ WHERE e.consumed_by = w.id AND w.execution_id = ANY(%(ids)s::uuid[])
       WHERE s.execution_id = w.execution_id AND s.path = w.path AND s.visit = w.visit
         AND s.status = 'completed' AND NOT s.is_compensation);
 
+-- name: keep_called_children
+-- A called workflow that has completed, or still runs, is not called a second time.
+UPDATE durable.waits w
+SET status = CASE WHEN child.completed_at IS NULL THEN 'open' ELSE 'answered' END,
+    answered_at = child.completed_at
+FROM durable.workflow_executions child
+WHERE child.id = w.child_id AND w.execution_id = ANY(%(ids)s::uuid[])
+  AND w.status IN ('open', 'cancelled')
+  AND child.status IN ('pending', 'running', 'waiting', 'completed');
+
 -- name: forget_unanswered_waits
 -- What a visit that goes on had asked in vain is asked afresh; a sleep is answered by the clock.
 DELETE FROM durable.waits w
 WHERE w.execution_id = ANY(%(ids)s::uuid[])
+  AND NOT (w.status = 'open' AND EXISTS (
+      SELECT FROM durable.workflow_executions child
+      WHERE child.id = w.child_id AND child.status IN ('pending', 'running', 'waiting')))
   AND w.status <> 'answered' AND NOT (w.kind = 'sleep' AND w.due_at <= durable.now())
   AND NOT EXISTS (
       SELECT FROM durable.step_executions s
