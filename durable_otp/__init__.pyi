@@ -4,6 +4,7 @@ from durable_otp.client import Durable, Handle
 from durable_otp.durations import days, hours, minutes, seconds
 from durable_otp.errors import (
     AlreadyFinished,
+    ChildFailed,
     ClaimLost,
     ConfigError,
     DatabaseUnreachable,
@@ -18,6 +19,7 @@ from durable_otp.errors import (
     ResultTimeout,
     SerializationError,
     StepInterrupted,
+    WaitTimeout,
     WorkflowFailed,
     WorkflowNotFound,
 )
@@ -32,10 +34,14 @@ from durable_otp.workflow.current import (
     execution_id,
     get_context,
     input,  # noqa: A004 - the contract's name
+    parallel_result,
+    parallel_results,
     put_context,
 )
 from durable_otp.workflow.execution import Execution, Job, QueueStats, Settled, StepExecution
 from durable_otp.workflow.goto import goto
+from durable_otp.workflow.orchestration import call_workflow, start_workflow
+from durable_otp.workflow.results import Err, Ok
 from durable_otp.workflow.retry import Retry
 from durable_otp.workflow.wait import schedule_at, sleep
 
@@ -45,6 +51,7 @@ __all__ = [
     "AlreadyFinished",
     "AsyncDurable",
     "AsyncHandle",
+    "ChildFailed",
     "ClaimLost",
     "ConfigError",
     "Context",
@@ -53,6 +60,7 @@ __all__ = [
     "Durable",
     "DurableError",
     "EmbeddedServerError",
+    "Err",
     "Execution",
     "ExecutionNotFound",
     "Fatal",
@@ -61,6 +69,7 @@ __all__ = [
     "Job",
     "MigrationError",
     "NotInStepError",
+    "Ok",
     "PostgresAdapter",
     "QueueAdapter",
     "QueueStats",
@@ -71,9 +80,11 @@ __all__ = [
     "Settled",
     "StepExecution",
     "StepInterrupted",
+    "WaitTimeout",
     "Workflow",
     "WorkflowFailed",
     "WorkflowNotFound",
+    "call_workflow",
     "context",
     "current_step",
     "days",
@@ -87,8 +98,11 @@ __all__ = [
     "minutes",
     "next_business_day",
     "next_weekday",
+    "parallel_result",
+    "parallel_results",
     "put_context",
     "schedule_at",
     "seconds",
     "sleep",
+    "start_workflow",
 ]

@@ -97,6 +97,7 @@ class AsyncDurable:
     status = _in_thread(Durable.status)
     list_executions = _in_thread(Durable.list_executions)
     count_executions = _in_thread(Durable.count_executions)
+    list_children = _in_thread(Durable.list_children)
     cancel = _in_thread(Durable.cancel)
     migrate = _in_thread(Durable.migrate)
     schema_version = _in_thread(Durable.schema_version)

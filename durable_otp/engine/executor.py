@@ -9,8 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from durable_otp.clock import monotonic
+from durable_otp.engine.child_calls import ChildCalls
+from durable_otp.engine.child_part import part_of_child, value_of_child
 from durable_otp.engine.direction import directed
 from durable_otp.engine.failure import DecisionError, DefinitionChanged, describe
+from durable_otp.engine.family_journal import FamilyJournal, Sibling
+from durable_otp.engine.fan_out import Surroundings, run_block
 from durable_otp.engine.host import Begun, Host
 from durable_otp.engine.journal import (
     Attempt,
@@ -21,6 +25,7 @@ from durable_otp.engine.journal import (
 )
 from durable_otp.engine.outcome import (
     AttemptEnd,
+    FannedOut,
     Interrupted,
     Outcome,
     Raised,
@@ -30,6 +35,7 @@ from durable_otp.engine.outcome import (
 from durable_otp.engine.position import (
     Position,
     advance,
+    first_context,
     locate,
     needs_snapshot,
     with_snapshot,
@@ -40,7 +46,8 @@ from durable_otp.errors import ClaimLost, InvalidInput, SerializationError, Step
 from durable_otp.workflow.context import Context
 from durable_otp.workflow.definition import Definition
 from durable_otp.workflow.json_form import encode
-from durable_otp.workflow.nodes import Node, Step
+from durable_otp.workflow.nodes import Branch, Each, Node, Parallel, Step
+from durable_otp.workflow.results import restored_results
 
 LONGEST_PAUSE_SECONDS = 1.0
 """A longer delay between attempts gives the worker back and waits in the database."""
@@ -70,7 +77,12 @@ class Limits:
 
 
 def execute(
-    claim: Claim, definition: Definition, journal: Journal, host: Host, limits: Limits
+    claim: Claim,
+    definition: Definition,
+    journal: Journal,
+    family: FamilyJournal,
+    host: Host,
+    limits: Limits,
 ) -> Outcome:
     """Run an execution until it ends, waits or is taken away; blocks meanwhile.
 
@@ -78,25 +90,32 @@ def execute(
     execution now, and nothing more is written.
     """
     try:
-        return _Execution(claim, definition, journal, host, limits).run()
+        return _Execution(claim, definition, journal, family, host, limits).run()
     except ClaimLost:
         return Outcome.CLAIM_LOST
 
 
 class _Execution:
     def __init__(
-        self, claim: Claim, definition: Definition, journal: Journal, host: Host, limits: Limits
+        self,
+        claim: Claim,
+        definition: Definition,
+        journal: Journal,
+        family: FamilyJournal,
+        host: Host,
+        limits: Limits,
     ) -> None:
         self._claim = claim
         self._definition = definition
         self._journal = journal
+        self._family = family
         self._host = host
         self._limits = limits
         self._visits: dict[str, int] = {}
+        self._sibling: Sibling | None = None
 
     def run(self) -> Outcome:
         try:
-            self._input = self._definition.restore_input(self._claim.input)
             position = self._begin()
         except (DefinitionChanged, InvalidInput) as error:
             self._journal.fail(describe(error), None, None)
@@ -110,9 +129,19 @@ class _Execution:
             position = reached
 
     def _begin(self) -> Position:
+        sibling = None if self._claim.is_plain else self._family.origin().sibling
+        self._sibling = sibling
+        if sibling is not None:
+            self._definition = part_of_child(self._definition, sibling)
+        self._form = self._claim.input if sibling is None else sibling.input
+        self._input = self._definition.restore_input(self._form)
+        self._results = None if sibling is None else sibling.results
         entries = [] if self._claim.is_fresh else self._journal.entries()
+        if entries and self._definition.fans_out:
+            self._results = self._family.latest_results() or self._results
         self._is_first = not self._claim.is_fresh
-        return locate(self._definition, self._claim.input, entries)
+        context = first_context(self._form) if sibling is None else sibling.context
+        return locate(self._definition, context, entries)
 
     def _pass(self, position: Position) -> Position | Outcome:
         """Attempt the step at a position until it completes, or until the worker must let go."""
@@ -127,9 +156,8 @@ class _Execution:
             match end:
                 case Returned():
                     return self._checkpoint(attempt, end, position, duration)
-                case Suspended():
-                    self._journal.suspend(attempt.path, attempt.visit, end.waits)
-                    return Outcome.WAITING
+                case Suspended() | FannedOut():
+                    return self._wait(attempt, end)
                 case Interrupted():
                     return Outcome.INTERRUPTED
                 case Raised():
@@ -138,11 +166,18 @@ class _Execution:
                         return outcome
             record = self._journal.visit(node.path)
 
+    def _wait(self, attempt: Attempt, end: Suspended | FannedOut) -> Outcome:
+        if isinstance(end, FannedOut):
+            self._family.open(end.opening)
+        else:
+            self._journal.suspend(attempt.path, attempt.visit, end.waits)
+        return Outcome.WAITING
+
     def _queue_of(self, node: Node) -> str:
         """Return where a node runs; a branch is decided wherever the execution is."""
-        if not isinstance(node, Step):
+        if isinstance(node, Branch):
             return self._claim.queue
-        return node.queue or self._claim.home_queue
+        return (isinstance(node, Step) and node.queue) or self._claim.home_queue
 
     def _record(self, node: Node, position: Position) -> VisitRecord:
         """Return what is recorded of the visit that begins.
@@ -163,13 +198,28 @@ class _Execution:
     ) -> tuple[Attempt, AttemptEnd, float]:
         number = record.recorded_attempts + 1
         attempt = Attempt(position.number, node.path, node.name, node.kind, record.visit, number)
-        run = StepRun(self._context(attempt, position), record, self._host.now)
         self._host.start_capture()
         self._host.begun(_begun(attempt, node, record))
         started = monotonic()
-        end = run_node(node, run, self._host, self._limits.max_payload)
+        end = self._run(node, attempt, position, record)
         self._host.ended()
         return attempt, self._accepted(node, end, position), monotonic() - started
+
+    def _run(
+        self, node: Node, attempt: Attempt, position: Position, record: VisitRecord
+    ) -> AttemptEnd:
+        most = self._limits.max_payload
+        children = ChildCalls(attempt, self._family, self._host, most)
+
+        def step_run(given: VisitRecord) -> StepRun:
+            return StepRun(self._context(attempt, position), given, self._host.now, children)
+
+        if not isinstance(node, Parallel | Each):
+            return run_node(node, step_run(record), self._host, most)
+        around = Surroundings(
+            self._form, position.context, self._results, self._claim.home_queue, most
+        )
+        return run_block(node, step_run, record, self._family, self._host, around)
 
     def _accepted(self, node: Node, end: AttemptEnd, position: Position) -> AttemptEnd:
         """Refuse an end that leads nowhere, or to a context that is larger than it may be."""
@@ -204,6 +254,7 @@ class _Execution:
             step=attempt.name,
             attempt=attempt.number,
             idempotency_key=f"{self._claim.id}:{attempt.path}:{attempt.visit}",
+            results=restored_results(self._results),
             max_payload=self._limits.max_payload,
         )
 
@@ -224,12 +275,23 @@ class _Execution:
                 jumps=jumps,
                 logs=self._host.captured(),
                 duration=duration,
+                results=end.results,
+                value=self._value(end, reached) if next_path is None else None,
             )
         )
         self._visits[attempt.path] = attempt.visit
+        self._results = self._results if end.results is None else end.results
         if next_path is None:
             return Outcome.COMPLETED
         return replace(with_snapshot(reached) if snapshot else reached, path=next_path)
+
+    def _value(self, end: Returned, reached: Position) -> Any:
+        """Return what a block's child gives; None for what is no such child."""
+        if self._sibling is None:
+            return None
+        is_whole = isinstance(self._definition.nodes[0], Step)  # else the child is a block
+        returned = end.output if is_whole and end.jump is None else None
+        return value_of_child(returned, self._sibling.context, reached.context)
 
     def _failure(self, attempt: Attempt, end: Raised, duration: float) -> Failure:
         return Failure(attempt, end.error, self._host.captured(), duration)
@@ -238,7 +300,7 @@ class _Execution:
         self, node: Node, record: VisitRecord, failure: Failure, end: Raised
     ) -> Outcome | None:
         """Record a failed attempt; return None when the next one follows in this worker."""
-        if not end.may_retry or not isinstance(node, Step):
+        if not end.may_retry or isinstance(node, Branch):
             self._journal.fail(failure.error, node.path, failure)
             return Outcome.FAILED
         delay = node.retry.delay(record.failed_attempts + 1, random.random())  # noqa: S311 - jitter

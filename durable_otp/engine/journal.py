@@ -71,6 +71,10 @@ class Completion:
     """How often the execution has jumped so far, this step included."""
     logs: LogEntries
     duration: float
+    results: Mapping[str, Any] | None = None
+    """What a block's children gave, in JSON form; None for what is no block."""
+    value: Any = None
+    """What a block's child gives, with its last step."""
 
 
 @dataclass(frozen=True)

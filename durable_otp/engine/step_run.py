@@ -13,6 +13,7 @@ from typing import Any
 
 from durable_otp.engine.failure import DefinitionChanged
 from durable_otp.engine.journal import VisitRecord
+from durable_otp.workflow.child_call import ChildMaker
 from durable_otp.workflow.context import Context
 from durable_otp.workflow.wait import Suspension, WaitRequest
 
@@ -20,8 +21,15 @@ from durable_otp.workflow.wait import Suspension, WaitRequest
 class StepRun:
     """The run that `workflow.current` shows to the body and to its helper threads."""
 
-    def __init__(self, context: Context, record: VisitRecord, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        context: Context,
+        record: VisitRecord,
+        now: Callable[[], datetime],
+        children: ChildMaker,
+    ) -> None:
         self.context = context
+        self.children = children
         self.suspensions: list[tuple[int, WaitRequest]] = []
         self.suspended_at = ""
         self.failures_after_this = record.failed_attempts + 1

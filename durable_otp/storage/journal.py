@@ -19,9 +19,11 @@ from durable_otp.engine.journal import (
     VisitRecord,
 )
 from durable_otp.errors import ClaimLost
+from durable_otp.storage.calls import CHILD, called_answers, called_parameters
 from durable_otp.storage.database import Database
+from durable_otp.storage.families import children_ended
 from durable_otp.storage.identity import new_id
-from durable_otp.storage.operation import Operation
+from durable_otp.storage.operation import Operation, transaction
 from durable_otp.storage.statements import Statement
 from durable_otp.workflow.json_form import encode
 from durable_otp.workflow.wait import WaitRequest
@@ -86,13 +88,21 @@ class PostgresJournal:
             "seconds": [request.seconds for _, request in waits],
             "instants": [request.at for _, request in waits],
         }
-        self._run(suspend, parameters)
+        calls = called_parameters(waits)
+        if calls is None:
+            self._run(suspend, parameters)
+            return
+        self._run(suspend_for_calls, {**parameters, **calls})
+        self._database.run(children_ended, [self._holder.id])  # a known child may have ended
 
     def _write(self, name: str, parameters: Parameters) -> None:
-        self._run(record_step, {"step_id": new_id(), **parameters}, name)
+        ended: list[str] = []
+        self._run(record_step, {"step_id": new_id(), **parameters}, name, ended)
+        if ended:
+            self._database.run(children_ended, ended)
 
     def _run(
-        self, operation: Callable[..., Operation[bool]], parameters: Parameters, *args: str
+        self, operation: Callable[..., Operation[bool]], parameters: Parameters, *args: Any
     ) -> None:
         holder = {"id": self._holder.id, "lock_token": self._holder.lock_token}
         if not self._database.run(operation, {**parameters, **holder}, *args):
@@ -119,13 +129,22 @@ def visit_record(execution_id: str, path: str) -> Operation[VisitRecord]:
         row["ordinal"]: Answer(row["kind"], row["status"] == "answered", row["answer"])
         for row in waits
     }
-    return VisitRecord(visit, attempts[0]["recorded"], attempts[0]["failed"], answers)
+    recorded = attempts[0]["recorded"]
+    if any(row["kind"] == CHILD for row in waits):
+        called = yield from called_answers(key, recorded + 1)
+        known = {**answers, **called}
+        answers = {ordinal: each for ordinal, each in known.items() if each is not None}
+    return VisitRecord(visit, recorded, attempts[0]["failed"], answers)
 
 
-def record_step(parameters: Parameters, name: str) -> Operation[bool]:
-    """Write a row of the journal; return whether it is there, by this try or an earlier one."""
+def record_step(parameters: Parameters, name: str, ended: list[str]) -> Operation[bool]:
+    """Write a row of the journal; return whether it is there, by this try or an earlier one.
+
+    If it ends a child, its parent is added to ``ended``.
+    """
     rows = yield Statement(name, parameters)
     if rows:
+        ended += [row["parent_id"] for row in rows if row.get("parent_id")]
         return True
     recorded = yield Statement("step_is_recorded", parameters)
     return bool(recorded[0]["recorded"])
@@ -138,6 +157,17 @@ def suspend(parameters: Parameters) -> Operation[bool]:
         return True
     recorded = yield Statement("wait_is_recorded", parameters)
     return bool(recorded[0]["recorded"])
+
+
+@transaction
+def suspend_for_calls(parameters: Parameters) -> Operation[bool]:
+    """Write the waits, give the claim back and create the children that are called, together."""
+    rows = yield Statement("suspend", parameters)
+    if not rows:
+        recorded = yield Statement("wait_is_recorded", parameters)
+        return bool(recorded[0]["recorded"])
+    yield Statement("create_called_children", parameters)
+    return True
 
 
 def move(parameters: Parameters) -> Operation[bool]:
@@ -180,6 +210,8 @@ def _completed(completion: Completion) -> Parameters:
         "snapshot": None if snapshot is None else json_text(snapshot),
         "next_path": completion.next_path,
         "jumps": completion.jumps,
+        "results": None if completion.results is None else json_text(completion.results),
+        "result": None if completion.value is None else json_text(completion.value),
     }
 
 

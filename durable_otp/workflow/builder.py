@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar, overload
 from durable_otp.errors import DefinitionError
 from durable_otp.workflow.branching import BranchBlock
 from durable_otp.workflow.definition import Definition
+from durable_otp.workflow.fanning_out import FanningOut
 from durable_otp.workflow.input_type import check_type
 from durable_otp.workflow.json_form import MAX_BYTES
 from durable_otp.workflow.nodes import Step
@@ -49,7 +50,7 @@ class StepOptions:
         return None if self.returns is None else check_name(self.returns, f"{subject}: returns")
 
 
-class Workflow:
+class Workflow(FanningOut):
     """A named and versioned sequence of steps, written with decorators.
 
     It may grow until it is registered or first started; what is wrong with it is said as early as

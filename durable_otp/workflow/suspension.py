@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from durable_otp.workflow.child_call import ChildCall
+
 
 @dataclass(frozen=True)
 class WaitRequest:
@@ -16,6 +18,8 @@ class WaitRequest:
     name: str | None = None
     seconds: float | None = None
     at: datetime | None = None
+    child: ChildCall | None = None
+    """The execution to create, for a wait of the kind "child"."""
 
 
 class Suspension(BaseException):

@@ -37,9 +37,10 @@ ORDER BY ordinal;
 -- The workflow row is locked, not written: a claim that was lost meanwhile writes nothing.
 INSERT INTO durable.step_executions
     (id, execution_id, position, path, name, type, visit, attempt, status, output, changes, snapshot,
-     next_path, jumps, logs, started_at, completed_at, duration_ms)
+     results, next_path, jumps, logs, started_at, completed_at, duration_ms)
 SELECT %(step_id)s::uuid, held.id, %(position)s, %(path)s, %(name)s, %(type)s, %(visit)s, %(attempt)s,
-       'completed', %(output)s::jsonb, %(changes)s::jsonb, %(snapshot)s::jsonb, %(next_path)s,
+       'completed', %(output)s::jsonb, %(changes)s::jsonb, %(snapshot)s::jsonb, %(results)s::jsonb,
+       %(next_path)s,
        %(jumps)s, %(logs)s::jsonb, durable.now() - make_interval(secs => %(duration)s), durable.now(),
        (%(duration)s * 1000)::integer
 FROM (SELECT e.id FROM durable.workflow_executions e
@@ -55,20 +56,23 @@ RETURNING id;
 WITH done AS (
     UPDATE durable.workflow_executions
     SET status = 'completed', completed_at = durable.now(), updated_at = durable.now(),
-        current_step = NULL, lock_token = NULL, locked_by = NULL, locked_at = NULL, begun = NULL
+        current_step = NULL, lock_token = NULL, locked_by = NULL, locked_at = NULL, begun = NULL,
+        result = %(result)s::jsonb
     WHERE id = %(id)s::uuid AND lock_token = %(lock_token)s::uuid AND status = 'running'
-    RETURNING id, watched
+    RETURNING id, watched, parent_id
 ), last AS (
     INSERT INTO durable.step_executions
         (id, execution_id, position, path, name, type, visit, attempt, status, output, changes,
-         snapshot, next_path, logs, started_at, completed_at, duration_ms)
+         snapshot, results, next_path, logs, started_at, completed_at, duration_ms)
     SELECT %(step_id)s::uuid, done.id, %(position)s, %(path)s, %(name)s, %(type)s, %(visit)s,
-           %(attempt)s, 'completed', %(output)s::jsonb, %(changes)s::jsonb, %(snapshot)s::jsonb, NULL,
+           %(attempt)s, 'completed', %(output)s::jsonb, %(changes)s::jsonb, %(snapshot)s::jsonb,
+           %(results)s::jsonb, NULL,
            %(logs)s::jsonb, durable.now() - make_interval(secs => %(duration)s), durable.now(),
            (%(duration)s * 1000)::integer
     FROM done
 )
-SELECT id::text, CASE WHEN watched THEN pg_notify('durable:done', id::text) END FROM done;
+SELECT id::text, parent_id::text,
+       CASE WHEN watched THEN pg_notify('durable:done', id::text) END FROM done;
 
 -- name: record_failed_attempt
 -- fenced
@@ -119,7 +123,7 @@ WITH done AS (
         updated_at = durable.now(), current_step = %(path)s,
         lock_token = NULL, locked_by = NULL, locked_at = NULL, begun = NULL
     WHERE id = %(id)s::uuid AND lock_token = %(lock_token)s::uuid AND status = 'running'
-    RETURNING id, watched
+    RETURNING id, watched, parent_id
 ), attempt AS (
     INSERT INTO durable.step_executions
         (id, execution_id, position, path, name, type, visit, attempt, status, error, logs,
@@ -131,7 +135,8 @@ WITH done AS (
     FROM done
     WHERE %(attempt)s::integer IS NOT NULL
 )
-SELECT id::text, CASE WHEN watched THEN pg_notify('durable:done', id::text) END FROM done;
+SELECT id::text, parent_id::text,
+       CASE WHEN watched THEN pg_notify('durable:done', id::text) END FROM done;
 
 -- name: move
 -- move: release
