@@ -7,11 +7,20 @@ from datetime import UTC, datetime
 from typing import Any
 
 from durable_otp.engine.executor import Claim, Limits, execute
+from durable_otp.engine.family_journal import (
+    BlockState,
+    ChildResult,
+    Opening,
+    Origin,
+    Sibling,
+)
 from durable_otp.engine.host import Begun
 from durable_otp.engine.journal import Answer, Completion, Entry, Failure, VisitRecord
 from durable_otp.engine.outcome import Outcome
-from durable_otp.errors import ClaimLost
+from durable_otp.errors import ClaimLost, WorkflowNotFound
 from durable_otp.workflow.builder import Workflow
+from durable_otp.workflow.child_call import ChildCall
+from durable_otp.workflow.definition import Definition
 from durable_otp.workflow.json_form import canonical
 from durable_otp.workflow.wait import WaitRequest
 
@@ -94,6 +103,62 @@ class MemoryJournal:
 
 
 @dataclass
+class MemoryFamily:
+    """Implements `engine.family_journal.FamilyJournal`; a test says how the children ended."""
+
+    journal: MemoryJournal
+    sibling: Sibling | None = None
+    openings: list[Opening] = field(default_factory=list)
+    ended: dict[tuple[str, int], list[ChildResult]] = field(default_factory=dict)
+    started: dict[str, ChildCall] = field(default_factory=dict)
+
+    def origin(self) -> Origin:
+        return Origin(is_compensating=False, sibling=self.sibling)
+
+    def latest_results(self) -> Mapping[str, Any] | None:
+        found = [each.results for each in self.journal.completions if each.results is not None]
+        return found[-1] if found else None
+
+    def block(self, path: str, visit: int) -> BlockState | None:
+        for opening in self.openings:
+            if (opening.path, opening.visit) == (path, visit):
+                is_live = (path, visit) not in self.ended
+                return BlockState(opening.total, opening.total, is_live, opening.on_error)
+        return None
+
+    def open(self, opening: Opening) -> None:
+        self.openings.append(opening)
+        self.journal.ended = ("waiting", opening.path)
+
+    def children(self, path: str, visit: int) -> Sequence[ChildResult]:
+        return self.ended[path, visit]
+
+    def start(self, child: ChildCall, key: str) -> str:
+        self.started.setdefault(key, child)
+        return f"id of {key}"
+
+    def end(self, *results: Any) -> None:
+        """Let the children of the block that was opened last end: values, or errors to fail by."""
+        opening = self.openings[-1]
+        self.ended[opening.path, opening.visit] = [
+            _child_result(opening, index, result) for index, result in enumerate(results)
+        ]
+
+
+def _child_result(opening: Opening, index: int, result: Any) -> ChildResult:
+    failed = isinstance(result, Exception)
+    return ChildResult(
+        id=f"child {index}",
+        index=index,
+        start_path=opening.starts[min(index, len(opening.starts) - 1)][0],
+        status="failed" if failed else "completed",
+        result=None if failed else result,
+        error={"type": type(result).__name__, "message": str(result)} if failed else None,
+        ended_at=datetime(2026, 1, 2, tzinfo=UTC),
+    )
+
+
+@dataclass
 class NotingHost:
     """Implements `engine.host.Host`; ``stop_at`` is the path of the step during which it stops."""
 
@@ -105,6 +170,9 @@ class NotingHost:
 
     def now(self) -> datetime:
         return datetime(2026, 1, 2, tzinfo=UTC)
+
+    def find_workflow(self, name: str) -> tuple[Mapping[str, Any], Definition | None]:
+        raise WorkflowNotFound(f"{name!r} is not known")
 
     def begun(self, begun: Begun) -> None:
         self.notes.append(f"begun {begun.attempt.path} {begun.attempt.number}")
@@ -133,6 +201,7 @@ def run(
     given: Any = None,
     *,
     journal: MemoryJournal | None = None,
+    family: MemoryFamily | None = None,
     host: NotingHost | None = None,
     limits: Limits = LIMITS,
     queue: str = "default",
@@ -140,5 +209,13 @@ def run(
     """Give an execution to the engine once."""
     journal = MemoryJournal() if journal is None else journal
     is_fresh = not (journal.completions or journal.failures or journal.waits)
-    claim = Claim("an id", canonical(given, what="input"), queue, "default", is_fresh)
-    return execute(claim, workflow.definition(), journal, host or NotingHost(), limits)
+    family = family or MemoryFamily(journal)
+    claim = Claim(
+        "an id",
+        canonical(given, what="input"),
+        queue,
+        "default",
+        is_fresh and not family.openings,
+        is_plain=family.sibling is None,
+    )
+    return execute(claim, workflow.definition(), journal, family, host or NotingHost(), limits)

@@ -13,7 +13,7 @@ from durable_otp.storage.migrator import Migrator
 from durable_otp.storage.statements import in_schema
 
 TABLES = (
-    "workflow_executions, step_executions, waits, events, once_results, pending_inputs, "
+    "workflow_executions, fan_outs, step_executions, waits, events, once_results, pending_inputs, "
     "scheduled_workflows, schedule_slots, definitions, nodes, queue_managers, queues, commands"
 )
 HOLDER = {"locked_by": "somebody", "lock_token": "00000000-0000-4000-8000-000000000001"}
@@ -115,6 +115,9 @@ class Tables:
 
     def empty(self) -> None:
         """Remove every row."""
+        self.sql(
+            "UPDATE durable.workflow_executions SET parent_id = NULL WHERE parent_id IS NOT NULL"
+        )
         for table in TABLES.split(", ")[::-1]:
             self.sql(f"DELETE FROM durable.{table}")
 
