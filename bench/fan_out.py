@@ -1,8 +1,8 @@
 """What does an `each` of many items cost, when the context before it is large?
 
 The block stores the context once; each child has its item. Beside it the same number of plain
-executions: with the item alone as input, and (a tenth of them) with item and context. Measured are the time
-and the WAL until all exist, and until all have run on the same workers.
+executions with the item alone as input, and a tenth as many with the item and the context. Measured
+are the time and the WAL until all exist, and until all have run on the same workers.
 """
 
 import argparse

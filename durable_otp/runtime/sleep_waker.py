@@ -7,15 +7,10 @@ interval is the net below both.
 from durable_otp.events import emit
 from durable_otp.otp import ParentLink
 from durable_otp.otp.title import set_title
+from durable_otp.runtime.family_care import FamilyCare
 from durable_otp.runtime.recurring import pause_of, serve
 from durable_otp.runtime.settings import SiblingSettings
 from durable_otp.storage.database import Database
-from durable_otp.storage.families import (
-    children_ended,
-    give_up_call,
-    left_parents,
-    overdue_calls,
-)
 from durable_otp.storage.queue import next_wake, wake_sleeping_workflows
 
 
@@ -25,10 +20,11 @@ class SleepWaker:
     def __init__(self, database: Database, settings: SiblingSettings) -> None:
         self._database = database
         self._settings = settings
+        self._families = FamilyCare(database, settings)
 
     def run_once(self) -> float:
         """Wake what is due; return the seconds until the next one may be."""
-        self._attend_families()
+        self._families.run_once()
         woken = self._database.run(wake_sleeping_workflows, self._settings.batch_size)
         if woken:
             emit("executions_woken", count=woken)
@@ -38,13 +34,6 @@ class SleepWaker:
         return (
             self._settings.interval if due is None else min(self._settings.interval, max(0.0, due))
         )
-
-    def _attend_families(self) -> None:
-        """End calls whose time has passed, and look after parents that nobody looked at."""
-        for call in self._database.run(overdue_calls, self._settings.batch_size):
-            self._database.run(give_up_call, call["id"], call["parent"], call["child"])
-        for parent in self._database.run(left_parents, self._settings.batch_size):
-            self._database.run(children_ended, [parent])
 
 
 def sleep_waker(parent: ParentLink, title: str, settings: SiblingSettings) -> None:

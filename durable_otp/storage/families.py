@@ -3,7 +3,7 @@
 A child's end is committed by itself; then whoever ended it looks at the parent (`children_ended`).
 The look is unlocked, so that a thousand siblings ending together do not queue for the parent's row:
 only one that leaves something to do locks it, and decides by what is committed by then. When nobody
-comes to look, because of a crash in between, `attend_left_parents` finds the parent.
+comes to look, because of a crash in between, `left_parents` finds the parent.
 """
 
 from collections.abc import Sequence
@@ -80,6 +80,24 @@ def give_up_call(wait_id: str, parent: str, child: str) -> Operation[bool]:
     yield from cancel_families([child], "The workflow that called it waits for it no longer.")
     yield from _wake(parent, [wait_id], "timed_out")
     return True
+
+
+def parents_of_orphans(batch_size: int) -> Operation[list[str]]:
+    """Return parents that are at work no longer while children of theirs are."""
+    rows = yield Statement("parents_of_orphans", {"batch_size": batch_size})
+    return [row["id"] for row in rows]
+
+
+@transaction
+def cancel_orphans(parent: str) -> Operation[int]:
+    """Cancel the children of a parent that has ended, and all below them; return how many."""
+    rows = yield Statement("lock_execution", {"id": parent})
+    status = State(rows[0]["status"]) if rows else None
+    if status is None or status in (State.PENDING, State.RUNNING, State.WAITING):
+        return 0
+    children = yield Statement("lock_live_children", {"id": parent})
+    ids = [child["id"] for child in children]
+    return len((yield from cancel_families(ids, f"Its parent is {status}.")))
 
 
 def _attend(parent: str) -> Operation[None]:

@@ -10,7 +10,12 @@ import pytest
 from durable_otp.errors import AlreadyFinished, ClaimLost
 from durable_otp.storage.database import Database
 from durable_otp.storage.executions import cancel
-from durable_otp.storage.families import children_ended, left_parents
+from durable_otp.storage.families import (
+    cancel_orphans,
+    children_ended,
+    left_parents,
+    parents_of_orphans,
+)
 from durable_otp.storage.family_journal import PostgresFamilyJournal, _opening, open_batch, origin
 from durable_otp.storage.identity import new_id
 from durable_otp.storage.reports import get_execution, list_children
@@ -278,6 +283,30 @@ def test_children_are_listed_in_the_order_of_their_creation(
     assert [each.id for each in database.run(list_children, parent)] == ids
     set_end(tables, ids[7])
     assert [each.id for each in database.run(list_children, parent, "completed")] == [ids[7]]
+
+
+@pytest.mark.parametrize("status", ["failed", "compensating", "compensated", "cancelled"])
+def test_children_of_a_parent_that_is_at_work_no_longer_are_cancelled(
+    database: Database, tables: Tables, status: str
+) -> None:
+    parent, other = open_block(database, tables, 2), open_block(database, tables, 2)
+    done, live = [child["id"] for child in children_of(tables, parent)]
+    called = tables.add("waiting", parent_id=live)
+    set_end(tables, done)
+    assert database.run(parents_of_orphans, 10) == []
+    assert database.run(cancel_orphans, parent) == 0
+    if status == "compensating":
+        tables.sql("UPDATE durable.workflow_executions SET status = 'compensating', "
+                   "scheduled_at = durable.now() WHERE id = %s", [parent])  # fmt: skip
+    else:
+        set_end(tables, parent, status)
+    assert database.run(parents_of_orphans, 10) == [parent]
+    assert database.run(cancel_orphans, parent) == 2
+    assert statuses(tables, parent) == ["completed", "cancelled"]
+    assert tables.status(called) == "cancelled"
+    assert tables.row(live)["error"]["message"] == f"Its parent is {status}."
+    assert statuses(tables, other) == ["pending", "pending"]
+    assert database.run(parents_of_orphans, 10) == []
 
 
 # races

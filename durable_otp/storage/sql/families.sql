@@ -51,7 +51,7 @@ ON CONFLICT DO NOTHING;
 -- The next children of a block that is being opened: those that may run begin, the others are kept
 -- until they may. The items are taken apart once, not once a child.
 WITH block AS (
-    SELECT f.*, e.workflow, e.version, e.priority, e.deadline_at
+    SELECT f.*, e.workflow, e.version, e.priority
     FROM durable.fan_outs f
     JOIN durable.workflow_executions e ON e.id = f.execution_id
     WHERE f.execution_id = %(id)s::uuid AND f.path = %(path)s AND f.visit = %(visit)s
@@ -73,10 +73,10 @@ WITH block AS (
 ), begun AS (
     INSERT INTO durable.workflow_executions
         (id, workflow, version, queue, priority, input, parent_id, parent_path, parent_visit,
-         parent_index, start_path, scheduled_at, deadline_at, inserted_at, updated_at)
+         parent_index, start_path, scheduled_at, inserted_at, updated_at)
     SELECT next.id, block.workflow, block.version, next.queue, block.priority, next.item,
            block.execution_id, block.path, block.visit, next.index, next.start_path,
-           durable.now(), block.deadline_at, durable.now(), durable.now()
+           durable.now(), durable.now(), durable.now()
     FROM block CROSS JOIN next
     WHERE next.may_begin
     ORDER BY next.index
@@ -138,6 +138,23 @@ WHERE w.status = 'open' AND w.kind = 'child'
   AND durable.children_ask(w.execution_id, w.path, w.visit, w.child_id)
 LIMIT %(batch_size)s;
 
+-- name: parents_of_orphans
+-- Parents that have ended, or undo what they did, while children of theirs go on for nobody.
+SELECT DISTINCT parent.id::text
+FROM durable.workflow_executions child
+JOIN durable.workflow_executions parent ON parent.id = child.parent_id
+WHERE child.parent_id IS NOT NULL AND child.completed_at IS NULL
+  AND child.status IN ('pending', 'running', 'waiting')
+  AND parent.status NOT IN ('pending', 'running', 'waiting')
+LIMIT %(batch_size)s;
+
+-- name: lock_live_children
+-- Their parent is locked already.
+SELECT id::text FROM durable.workflow_executions
+WHERE parent_id = %(id)s::uuid AND completed_at IS NULL
+ORDER BY id
+FOR UPDATE;
+
 -- name: child_waits_of
 -- What a parent waits for; its row is locked, and this statement sees what was committed by then.
 SELECT w.id::text, w.path, w.visit, w.child_id IS NOT NULL AS is_call,
@@ -181,10 +198,10 @@ WITH next AS (
 ), begun AS (
     INSERT INTO durable.workflow_executions
         (id, workflow, version, queue, priority, input, parent_id, parent_path, parent_visit,
-         parent_index, start_path, scheduled_at, deadline_at, inserted_at, updated_at)
+         parent_index, start_path, scheduled_at, inserted_at, updated_at)
     SELECT (%(ids)s::uuid[])[row_number() OVER (ORDER BY next.index)], e.workflow, e.version,
            next.queue, e.priority, next.item, e.id, next.path, next.visit, next.index,
-           next.start_path, durable.now(), e.deadline_at, durable.now(), durable.now()
+           next.start_path, durable.now(), durable.now(), durable.now()
     FROM next JOIN durable.workflow_executions e ON e.id = next.execution_id
     RETURNING queue
 ), told AS (
@@ -264,10 +281,9 @@ WITH asked AS (
         (id, workflow, version, queue, priority, input, parent_id, parent_path, parent_visit,
          scheduled_at, deadline_at, inserted_at, updated_at)
     SELECT awaited.child_id, awaited.workflow, awaited.version, awaited.queue, awaited.priority,
-           awaited.input::jsonb, parent.id, %(path)s, %(visit)s, durable.now(),
-           least(parent.deadline_at, durable.now() + make_interval(secs => awaited.timeout)),
-           durable.now(), durable.now()
-    FROM awaited JOIN durable.workflow_executions parent ON parent.id = %(id)s::uuid
+           awaited.input::jsonb, %(id)s::uuid, %(path)s, %(visit)s, durable.now(),
+           durable.now() + make_interval(secs => awaited.timeout), durable.now(), durable.now()
+    FROM awaited
     WHERE awaited.known_id IS NULL
     ORDER BY awaited.ordinal
     RETURNING id, queue
