@@ -44,6 +44,12 @@ class BlockStanding:
         return self.live == 0 and (self.failed is not None or self.created == self.total)
 
 
+def asking_parents(parents: Sequence[str]) -> Operation[list[str]]:
+    """Return those parents to which an end of a child matters; one unlocked statement."""
+    rows = yield Statement("parents_asking", {"parents": list(parents)})
+    return [row["id"] for row in rows]
+
+
 @transaction
 def children_ended(parents: Sequence[str]) -> Operation[None]:
     """Do what the end of a child asks for: wake its parent, or create the next child.
@@ -52,9 +58,8 @@ def children_ended(parents: Sequence[str]) -> Operation[None]:
     parents are locked before their children. It looks at what is committed by then, so whoever
     comes last sees every end.
     """
-    rows = yield Statement("parents_asking", {"parents": list(parents)})
-    for row in rows:
-        yield from _attend(row["id"])
+    for parent in (yield from asking_parents(parents)):
+        yield from _attend(parent)
 
 
 def left_parents(batch_size: int) -> Operation[list[str]]:

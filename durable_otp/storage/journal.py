@@ -21,7 +21,7 @@ from durable_otp.engine.journal import (
 from durable_otp.errors import ClaimLost
 from durable_otp.storage.calls import CHILD, called_answers, called_parameters
 from durable_otp.storage.database import Database
-from durable_otp.storage.families import children_ended
+from durable_otp.storage.families import asking_parents, children_ended
 from durable_otp.storage.identity import new_id
 from durable_otp.storage.operation import Operation, transaction
 from durable_otp.storage.statements import Statement
@@ -98,7 +98,7 @@ class PostgresJournal:
     def _write(self, name: str, parameters: Parameters) -> None:
         ended: list[str] = []
         self._run(record_step, {"step_id": new_id(), **parameters}, name, ended)
-        if ended:
+        if ended and self._database.run(asking_parents, ended):
             self._database.run(children_ended, ended)
 
     def _run(
