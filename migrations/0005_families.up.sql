@@ -38,23 +38,24 @@ CREATE FUNCTION durable.children_ask(
                 SELECT FROM durable.workflow_executions child
                 WHERE child.parent_id = $1 AND child.parent_path = $2 AND child.parent_visit = $3
                   AND child.completed_at IS NULL)
-            OR f.created < f.total AND f.max_concurrency > (
-                SELECT count(*) FROM (
-                    SELECT FROM durable.workflow_executions child
-                    WHERE child.parent_id = $1 AND child.parent_path = $2
-                      AND child.parent_visit = $3 AND child.completed_at IS NULL
-                    LIMIT f.max_concurrency) AS live)
-            OR f.on_error = 'fail_fast' AND EXISTS (
+            OR CASE WHEN f.on_error = 'fail_fast' AND EXISTS (
                 SELECT FROM durable.workflow_executions child
                 WHERE child.parent_id = $1 AND child.parent_path = $2 AND child.parent_visit = $3
                   AND child.parent_index IS NOT NULL
                   AND child.status IN ('failed', 'cancelled', 'compensating', 'compensated',
                                        'compensation_failed'))
-                AND EXISTS (
+            THEN EXISTS (
                 SELECT FROM durable.workflow_executions child
                 WHERE child.parent_id = $1 AND child.parent_path = $2 AND child.parent_visit = $3
                   AND child.completed_at IS NULL
                   AND child.status IN ('pending', 'running', 'waiting'))
+            ELSE f.created < f.total AND f.max_concurrency > (
+                SELECT count(*) FROM (
+                    SELECT FROM durable.workflow_executions child
+                    WHERE child.parent_id = $1 AND child.parent_path = $2
+                      AND child.parent_visit = $3 AND child.completed_at IS NULL
+                    LIMIT f.max_concurrency) AS live)
+            END
         FROM durable.fan_outs f
         WHERE f.execution_id = $1 AND f.path = $2 AND f.visit = $3
     ), false) END

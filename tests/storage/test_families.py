@@ -205,7 +205,7 @@ def test_a_failure_that_is_fatal_cancels_the_siblings_and_all_below_them(
 
 
 def test_a_sibling_that_compensates_is_waited_for(database: Database, tables: Tables) -> None:
-    parent = open_block(database, tables)
+    parent = open_block(database, tables, 5, max_concurrency=3)
     failed, _, undoing = [child["id"] for child in children_of(tables, parent)]
     tables.sql("UPDATE durable.workflow_executions SET status = 'compensating' WHERE id = %s",
                [undoing])  # fmt: skip
