@@ -154,9 +154,15 @@ def test_what_is_started_is_started_once_over_a_crash_and_outlives_its_starter(
     assert {each.parent_id for each in parked} == {None}
 
 
+def running_below(tree: Tree, parent: str) -> list[Any]:
+    """Return the grandchildren that run."""
+    children = tree.durable.list_children(parent)
+    return [leaf for child in children for leaf in tree.durable.list_children(child.id, "running")]
+
+
 def test_a_cancel_reaches_every_descendant(tree: Tree) -> None:
     handle = tree.start("top", leaf="hang:sleep")
-    wait_until(lambda: tree.durable.list_executions("leaf", "running"), what="the leaf")
+    wait_until(lambda: running_below(tree, handle.id), what="the leaf")
     handle.cancel("enough")
     (child,) = tree.durable.list_children(handle.id)
     (grandchild,) = tree.durable.list_children(child.id)
