@@ -10,6 +10,7 @@ import pytest
 
 from durable_otp import ConfigError, Runtime
 from durable_otp.runtime.tree import SIBLINGS
+from tests.support.postgres import fresh_database
 from tests.support.sink import sink
 from tests.support.tree import STILL, Tree, all_gone, is_gone, kill, prepare, running, still_queue
 from tests.support.waiting import wait_until
@@ -161,7 +162,10 @@ def test_workers_are_recycled_by_count_and_by_memory(dsn: str, schema: str) -> N
 
 
 def test_connections_are_as_few_as_the_formula_says(dsn: str, schema: str) -> None:
-    with running(dsn, schema, sink(), queues={"default": 2, "other": 1}, name=schema) as tree:
+    with (
+        fresh_database(dsn) as alone,  # where no other tree's connections are counted
+        running(alone, schema, sink(), queues={"default": 2, "other": 1}, name=schema) as tree,
+    ):
         for queue in ("default", "other"):
             for handle in [tree.start(queue=queue) for _ in range(4)]:
                 handle.result(timeout=30)
@@ -179,7 +183,9 @@ def connections(tree: Tree) -> int:
     """Return how many connections the processes of the tree have, as the server sees it."""
     roles = f"^durable:(worker|manager|registrar|{'|'.join(SIBLINGS)})"
     (row,) = tree.sql(
-        "SELECT count(*) AS n FROM pg_stat_activity WHERE application_name ~ %s", roles
+        "SELECT count(*) AS n FROM pg_stat_activity "
+        "WHERE application_name ~ %s AND datname = current_database()",
+        roles,
     )
     return int(row["n"])
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
+from psycopg import conninfo
 
 from durable_otp.errors import EmbeddedServerError
 from durable_otp.storage import embedded
@@ -38,6 +39,18 @@ def fresh_schema(dsn: str) -> Iterator[str]:
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("SET client_min_messages = error")
         connection.execute(f"DROP SCHEMA IF EXISTS {name} CASCADE")  # type: ignore[arg-type]
+
+
+@contextmanager
+def fresh_database(dsn: str) -> Iterator[str]:
+    """Give the DSN of a database of its own on the same server, dropped afterwards."""
+    name = f"t_{uuid.uuid4().hex[:16]}"
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")  # type: ignore[arg-type]
+        try:
+            yield conninfo.make_conninfo(dsn, dbname=name)
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[arg-type]
 
 
 def remove_when_unused(directory: Path) -> None:
