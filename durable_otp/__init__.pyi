@@ -16,6 +16,9 @@ from durable_otp.errors import (
     MigrationError,
     NotInStepError,
     ResultTimeout,
+    ScheduleError,
+    ScheduleExists,
+    ScheduleNotFound,
     SerializationError,
     StepInterrupted,
     WorkflowFailed,
@@ -45,6 +48,7 @@ from durable_otp.workflow.execution import (
 )
 from durable_otp.workflow.goto import goto
 from durable_otp.workflow.retry import Retry
+from durable_otp.workflow.schedule import Schedule
 from durable_otp.workflow.wait import schedule_at, sleep
 
 __version__: str
@@ -75,6 +79,10 @@ __all__ = [
     "ResultTimeout",
     "Retry",
     "Runtime",
+    "Schedule",
+    "ScheduleError",
+    "ScheduleExists",
+    "ScheduleNotFound",
     "SerializationError",
     "Settled",
     "StateMove",

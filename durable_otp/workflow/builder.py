@@ -10,7 +10,7 @@ from durable_otp.errors import DefinitionError
 from durable_otp.workflow.branching import BranchBlock
 from durable_otp.workflow.definition import Definition
 from durable_otp.workflow.failure_hook import hook_name
-from durable_otp.workflow.input_type import check_type
+from durable_otp.workflow.input_type import check_type, validate
 from durable_otp.workflow.json_form import MAX_BYTES
 from durable_otp.workflow.nodes import Step
 from durable_otp.workflow.options import (
@@ -23,6 +23,7 @@ from durable_otp.workflow.options import (
     check_timeout,
 )
 from durable_otp.workflow.retry import Retry
+from durable_otp.workflow.schedule import CatchUp, Overlap, ScheduleSettings
 from durable_otp.workflow.sequence import OpenSequences, Sequence
 from durable_otp.workflow.step_function import is_async, name_of, takes_context
 
@@ -86,6 +87,7 @@ class Workflow:
         self.input = input
         self._open = OpenSequences(f"workflow {name!r}")
         self._hook: Workflow | None = None
+        self._schedules: dict[str, ScheduleSettings] = {}
         self._definition: Definition | None = None
 
     def __repr__(self) -> str:
@@ -244,6 +246,57 @@ class Workflow:
 
         return add if function is None else add(function)
 
+    def schedule(  # noqa: PLR0913 - the contract's options, all but the first by keyword
+        self,
+        cron: str,
+        *,
+        name: str | None = None,
+        timezone: str = "UTC",
+        input: Any = None,  # noqa: A002 - the contract's name
+        queue: str | None = None,
+        enabled: bool = True,
+        catch_up: CatchUp = "one",
+        overlap: Overlap = "allow",
+        jitter: timedelta | float = 0,
+    ) -> None:
+        """Have it started by the clock; every node that knows the workflow publishes this.
+
+        Args:
+            cron: Minute, hour, day of month, month, day of week.
+            name: The schedule's name; the workflow's by default.
+            timezone: The zone of the cron expression.
+            input: Every run's input.
+            queue: Another queue than the workflow's.
+            enabled: Whether it begins enabled; what operators set later is kept.
+            catch_up: Which of the missed slots run: ``"skip"`` none, the latest one, or all.
+            overlap: What a slot does while an earlier run has not ended.
+            jitter: The most that a run starts after its slot.
+
+        Raises:
+            DefinitionError: Another of its schedules has the name, or it comes too late.
+            InvalidInput: The input does not fit the workflow's type.
+            ScheduleError: Another option is wrong; the message names it.
+        """
+        what = f"{self._subject}: schedule {name or self.name!r}"
+        self._check_open(what)
+        check_type(self.input, self._subject, complete=True)
+        _, form = validate(self.input, input, workflow=self.name)
+        settings = ScheduleSettings(
+            name=self.name if name is None else name,
+            workflow=self.name,
+            cron=cron,
+            timezone=timezone,
+            input=form,
+            queue=queue,
+            enabled=enabled,
+            catch_up=catch_up,
+            overlap=overlap,
+            jitter=jitter,
+        )
+        if settings.name in self._schedules:
+            raise DefinitionError(f"{what} is there already; give one of them another name.")
+        self._schedules[settings.name] = settings
+
     def definition(self) -> Definition:
         """Return the workflow as it will be run, always the same object; it cannot grow any more.
 
@@ -267,6 +320,7 @@ class Workflow:
                 input=self.input,
                 nodes=nodes,
                 on_failure=None if self._hook is None else self._hook.definition(),
+                schedules=tuple(self._schedules.values()),
             )
             _check_targets(definition, self._subject)
             self._definition = definition

@@ -15,6 +15,7 @@ from durable_otp.workflow.json_form import MAX_BYTES, encode
 from durable_otp.workflow.nodes import Node
 from durable_otp.workflow.places import Place, destination, places
 from durable_otp.workflow.retry import Retry
+from durable_otp.workflow.schedule import ScheduleSettings
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Definition:
     nodes: tuple[Node, ...]
     on_failure: "Definition | None" = None
     """The workflow that is started when an execution of this one has failed."""
+    schedules: tuple[ScheduleSettings, ...] = ()
 
     def next_path(self, path: str | None) -> str | None:
         """Return the path after this one: the first after None, None after the last.
@@ -86,10 +88,14 @@ class Definition:
         return hashlib.sha256(encode(self.description())).hexdigest()
 
     def same_as(self, other: "Definition") -> bool:
-        """Return whether both do the same: equal published forms, and equal code at each node."""
-        return self.description() == other.description() and all(
-            _code(mine) == _code(theirs)
-            for mine, theirs in zip(self.functions(), other.functions(), strict=True)
+        """Return whether both do the same, and when: published forms, schedules, nodes' code."""
+        return (
+            self.description() == other.description()
+            and self.schedules == other.schedules
+            and all(
+                _code(mine) == _code(theirs)
+                for mine, theirs in zip(self.functions(), other.functions(), strict=True)
+            )
         )
 
     def every_node(self) -> Iterator[Node]:

@@ -12,6 +12,9 @@ LISTEN "durable:command";
 -- name: listen_sleep
 LISTEN "durable:sleep";
 
+-- name: listen_schedule
+LISTEN "durable:schedule";
+
 -- name: listen_done
 LISTEN "durable:done";
 
