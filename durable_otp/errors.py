@@ -68,6 +68,18 @@ class ScheduleNotFound(DurableError):  # noqa: N818 - the contract's name
     """No schedule has this name."""
 
 
+class NotRetryable(DurableError):  # noqa: N818 - the contract's name
+    """The execution is in a status that a retry does not lead out of."""
+
+
+class ParentFinished(DurableError):  # noqa: N818 - the contract's name
+    """The execution is a child whose parent has ended; retry the parent."""
+
+
+class NotForkable(DurableError):  # noqa: N818 - reads as the sentence it reports
+    """The execution cannot be forked from this step, or not at all."""
+
+
 class WorkflowFailed(DurableError):  # noqa: N818 - the contract's name
     """The execution ended without completing; ``error`` and ``status`` say how."""
 
@@ -75,6 +87,18 @@ class WorkflowFailed(DurableError):  # noqa: N818 - the contract's name
         super().__init__(message)
         self.error = error
         self.status = status
+
+
+class WaitTimeout(DurableError, TimeoutError):  # noqa: N818 - the contract's name
+    """Raised inside a step by a wait whose time is over and that has no ``timeout_value``."""
+
+
+class NoPendingInput(DurableError):  # noqa: N818 - the contract's name
+    """The execution asks for no input of this name, or no longer."""
+
+
+class InputRejected(DurableError):  # noqa: N818 - the contract's name
+    """The answer does not fit what is asked; the input stays open."""
 
 
 class ResultTimeout(DurableError, TimeoutError):  # noqa: N818 - the contract's name
