@@ -58,6 +58,12 @@ def recoveries() -> Operation[list[Recovery]]:
     return [Recovery(**row) for row in rows]
 
 
+def statuses_of(ids: list[str]) -> Operation[dict[str, int]]:
+    """Return how many of these executions are in each status."""
+    rows = yield Statement("statuses_of", {"ids": ids})
+    return {row["status"]: row["executions"] for row in rows}
+
+
 def all_queue_settings() -> Operation[dict[tuple[str, str], QueueSettings]]:
     """Return what operators have set, by queue and node id."""
     rows = yield Statement("all_queue_settings")
