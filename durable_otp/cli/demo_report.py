@@ -1,11 +1,19 @@
 """What the demo says at its end, asked of the database and of nothing else."""
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
 
 from durable_otp.cli.demo_stage import Stage
 from durable_otp.cli.target import Target
-from durable_otp.storage.overview import JournalTotals, Recovery, journal_totals, recoveries
+from durable_otp.storage.overview import (
+    JournalTotals,
+    Recovery,
+    journal_totals,
+    recoveries,
+    statuses_of,
+)
 from durable_otp.workflow.state import FINAL, State
 
 
@@ -14,7 +22,7 @@ class Report:
     """What came of a run."""
 
     started: int
-    counts: dict[str, int]
+    counts: Mapping[str, int]
     undone: int
     journal: JournalTotals
     recoveries: list[Recovery]
@@ -78,10 +86,11 @@ class Report:
 
 def report(stage: Stage, target: Target) -> Report:
     """Ask the database what came of a run."""
+    statuses = target.run(statuses_of, stage.started)
     return Report(
         started=len(stage.started),
-        counts=stage.counts(),
-        undone=stage.undone(),
+        counts=Counter(statuses.values()),
+        undone=sum(statuses.get(id_) == State.COMPENSATED for id_ in stage.doomed),
         journal=target.run(journal_totals),
         recoveries=target.run(recoveries),
         kills=len(stage.kills),

@@ -1,7 +1,7 @@
 """How the demo is shown: a living screen on a terminal, lines elsewhere."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -118,7 +118,7 @@ def print_line(text: str) -> None:
     sys.stdout.flush()
 
 
-def counted(counts: dict[str, int]) -> str:
+def counted(counts: Mapping[str, int]) -> str:
     """Return how many executions are where."""
     shown = [f"{counts.get(status, 0)} {status}" for status in ALWAYS_SHOWN]
     rest = [f"{count} {status}" for status, count in counts.items() if status not in ALWAYS_SHOWN]

@@ -11,11 +11,12 @@ import psutil
 from durable_otp.cli.demo_feed import FEEDS, SCHEDULE, TRIGGER_EVERY
 from durable_otp.cli.demo_people import People
 from durable_otp.cli.target import Target
+from durable_otp.client import Handle
 from durable_otp.clock import Deadline, monotonic
 from durable_otp.runtime.runtime import Runtime
 from durable_otp.runtime.tree_view import flatten
 from durable_otp.storage.overview import Recovery, recoveries, statuses_of
-from durable_otp.workflow.state import FINAL, State
+from durable_otp.workflow.state import FINAL
 
 FIRST_KILL_AFTER = 3.0
 KILL_EVERY = 4.0
@@ -47,6 +48,8 @@ class Stage:
         self._recovered: set[str] = set()
         self.started: list[str] = []
         self.doomed: list[str] = []
+        self._open: list[str] = []
+        self._ended: Counter[str] = Counter()
         self.kills: list[Kill] = []
         self.said: deque[str] = deque(maxlen=SAID_AT_MOST)
         self.began = monotonic()
@@ -64,14 +67,19 @@ class Stage:
                 self._next_start[feed.workflow] = Deadline(feed.seconds)
                 given = feed.given(self._turns[feed.workflow])
                 self._turns[feed.workflow] += 1
-                self.started.append(self._target.client.start(feed.workflow, given).id)
-                if given.get("force_failure"):
-                    self.doomed.append(self.started[-1])
+                handle = self._target.client.start(feed.workflow, given)
+                self._note(handle, is_doomed=bool(given.get("force_failure")))
         if self._next_trigger.passed:
             self._next_trigger = Deadline(TRIGGER_EVERY)
-            self.started.append(self._target.client.trigger_schedule(SCHEDULE).id)
+            self._note(self._target.client.trigger_schedule(SCHEDULE))
         if self._next_kill.passed:
             self._kill()
+
+    def _note(self, handle: Handle, *, is_doomed: bool = False) -> None:
+        self.started.append(handle.id)
+        self._open.append(handle.id)
+        if is_doomed:
+            self.doomed.append(handle.id)
 
     def look(self) -> None:
         """Answer what executions wait for, and announce who runs again."""
@@ -91,18 +99,21 @@ class Stage:
         """How many inputs were given and events sent."""
         return self._people.answers
 
-    def counts(self) -> dict[str, int]:
-        """Return how many of the executions that were started here are in each status."""
-        return self._target.run(statuses_of, self.started)
+    def counts(self) -> Counter[str]:
+        """Return how many of the executions that were started here are in each status.
 
-    def undone(self) -> int:
-        """Return how many of those that were told to fail are undone."""
-        return self._target.run(statuses_of, self.doomed).get(State.COMPENSATED, 0)
+        What has ended is not asked for again: a demo may go on for days.
+        """
+        found = self._target.run(statuses_of, self._open)
+        ended = {id_ for id_, status in found.items() if status in FINAL}
+        self._ended.update(found[id_] for id_ in ended)
+        self._open = [id_ for id_ in self._open if id_ not in ended]
+        return self._ended + Counter(found[id_] for id_ in self._open if id_ in found)
 
     def is_done(self) -> bool:
         """Return whether everything that was started has ended."""
-        counts = self.counts()
-        return sum(counts.get(state, 0) for state in FINAL) >= len(self.started)
+        self.counts()
+        return not self._open
 
     def _kill(self) -> None:
         """Kill a busy worker, as the kernel does when memory runs out; try again when none is."""

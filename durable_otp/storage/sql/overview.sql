@@ -40,8 +40,6 @@ ORDER BY crashed.completed_at, crashed.id;
 
 -- name: statuses_of
 -- What became of some executions.
-SELECT status, count(*)::integer AS executions
+SELECT id::text, status
 FROM durable.workflow_executions
-WHERE id = ANY(%(ids)s::uuid[])
-GROUP BY status
-ORDER BY status;
+WHERE id = ANY(%(ids)s::uuid[]);
