@@ -23,7 +23,17 @@ from durable_otp.runtime.runtime import Runtime
 from durable_otp.storage import embedded
 from durable_otp.storage.identity import new_id
 
-WORKFLOWS = [f"durable_otp.examples.{name}" for name in ("orders", "reminders", "thumbnails")]
+EXAMPLES = (
+    "fulfilment",
+    "payment",
+    "expenses",
+    "moderation",
+    "reconciliation",
+    "drip_email",
+    "hourly_metrics",
+    "thumbnails",
+)
+WORKFLOWS = [f"durable_otp.examples.{name}" for name in EXAMPLES]
 WORKERS = 4
 TICK = 0.1
 PATIENCE = 60.0

@@ -1,7 +1,7 @@
 """How the demo is shown: a living screen on a terminal, lines elsewhere."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -16,9 +16,9 @@ from durable_otp.cli.screen import table
 from durable_otp.cli.target import Target
 from durable_otp.cli.tree import drawn
 from durable_otp.clock import Deadline
-from durable_otp.workflow.execution import QueueStats
 
 LINE_EVERY = 2.0
+ALWAYS_SHOWN = ("pending", "running", "waiting", "completed", "compensated", "failed")
 COLUMNS = ("Execution", "Workflow", "Status", "Step", "Crashes", "Took")
 NARROWER_WITHOUT = ("Took", "Crashes")
 FEWEST_ROWS = 2
@@ -50,7 +50,7 @@ class Lines:
         """Print the counts, if it is time."""
         if self._next.passed:
             self._next = Deadline(LINE_EVERY)
-            stage.say(counts(stage.stats()))
+            stage.say(counted(stage.counts()))
 
 
 class Picture:
@@ -72,7 +72,7 @@ class Picture:
             Group(
                 tree,
                 Text(""),
-                Text(counts(stage.stats()), style="bold"),
+                Text(counted(stage.counts()), style="bold", overflow="ellipsis", no_wrap=True),
                 self._executions(rows),
                 Text(""),
                 *(_said(line) for line in stage.said),
@@ -90,7 +90,7 @@ class Picture:
                 each.crashes or Text(""),
                 took(each),
             )
-            for each in self._target.client.list_executions(limit=count)
+            for each in self._target.client.list_executions(top_level=True, limit=count)
         ]
         width = self._live.console.width
         return table(COLUMNS, rows, expendable=NARROWER_WITHOUT, width=width)
@@ -118,9 +118,8 @@ def print_line(text: str) -> None:
     sys.stdout.flush()
 
 
-def counts(stats: QueueStats) -> str:
+def counted(counts: Mapping[str, int]) -> str:
     """Return how many executions are where."""
-    return (
-        f"{stats.pending} pending, {stats.running} running, {stats.waiting} waiting, "
-        f"{stats.completed} completed, {stats.failed} failed"
-    )
+    shown = [f"{counts.get(status, 0)} {status}" for status in ALWAYS_SHOWN]
+    rest = [f"{count} {status}" for status, count in counts.items() if status not in ALWAYS_SHOWN]
+    return ", ".join(shown + rest)

@@ -1,25 +1,26 @@
 """What happens in the demo: executions are started, workers are killed, and both are watched."""
 
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import psutil
 
+from durable_otp.cli.demo_feed import FEEDS, SCHEDULE, TRIGGER_EVERY
+from durable_otp.cli.demo_people import People
 from durable_otp.cli.target import Target
+from durable_otp.client import Handle
 from durable_otp.clock import Deadline, monotonic
 from durable_otp.runtime.runtime import Runtime
 from durable_otp.runtime.tree_view import flatten
-from durable_otp.storage.overview import Recovery, recoveries
-from durable_otp.workflow.execution import QueueStats
+from durable_otp.storage.overview import Recovery, recoveries, statuses_of
 from durable_otp.workflow.state import FINAL
 
 FIRST_KILL_AFTER = 3.0
 KILL_EVERY = 4.0
 SAID_AT_MOST = 5
-FEED = (("process_order", 0.8), ("send_reminder", 2.0), ("make_thumbnail", 6.0))
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,16 @@ class Stage:
         self._runtime = runtime
         self._target = target
         self._tell = tell
-        self._feeds = {name: Deadline(0) for name, _ in FEED}
+        self._people = People(target.client)
+        self._next_start = {feed.workflow: Deadline(0) for feed in FEEDS}
+        self._turns: Counter[str] = Counter()
+        self._next_trigger = Deadline(0)
         self._next_kill = Deadline(FIRST_KILL_AFTER)
         self._recovered: set[str] = set()
         self.started: list[str] = []
+        self.doomed: list[str] = []
+        self._open: list[str] = []
+        self._ended: Counter[str] = Counter()
         self.kills: list[Kill] = []
         self.said: deque[str] = deque(maxlen=SAID_AT_MOST)
         self.began = monotonic()
@@ -55,15 +62,28 @@ class Stage:
 
     def act(self) -> None:
         """Start what is due, and kill when it is time."""
-        for name, interval in FEED:
-            if self._feeds[name].passed:
-                self._feeds[name] = Deadline(interval)
-                self.started.append(self._target.client.start(name, _example_input(name)).id)
+        for feed in FEEDS:
+            if self._next_start[feed.workflow].passed:
+                self._next_start[feed.workflow] = Deadline(feed.seconds)
+                given = feed.given(self._turns[feed.workflow])
+                self._turns[feed.workflow] += 1
+                handle = self._target.client.start(feed.workflow, given)
+                self._note(handle, is_doomed=bool(given.get("force_failure")))
+        if self._next_trigger.passed:
+            self._next_trigger = Deadline(TRIGGER_EVERY)
+            self._note(self._target.client.trigger_schedule(SCHEDULE))
         if self._next_kill.passed:
             self._kill()
 
+    def _note(self, handle: Handle, *, is_doomed: bool = False) -> None:
+        self.started.append(handle.id)
+        self._open.append(handle.id)
+        if is_doomed:
+            self.doomed.append(handle.id)
+
     def look(self) -> None:
-        """Announce who runs again."""
+        """Answer what executions wait for, and announce who runs again."""
+        self._people.act()
         for recovery in self._target.run(recoveries):
             if recovery.seconds is not None and recovery.id not in self._recovered:
                 self._recovered.add(recovery.id)
@@ -74,15 +94,26 @@ class Stage:
         root: dict[str, Any] = self._runtime.tree()["tree"]
         return root
 
-    def stats(self) -> QueueStats:
-        """Return how many executions are in each status."""
-        return self._target.client.stats("default")
+    @property
+    def answers(self) -> int:
+        """How many inputs were given and events sent."""
+        return self._people.answers
+
+    def counts(self) -> Counter[str]:
+        """Return how many of the executions that were started here are in each status.
+
+        What has ended is not asked for again: a demo may go on for days.
+        """
+        found = self._target.run(statuses_of, self._open)
+        ended = {id_ for id_, status in found.items() if status in FINAL}
+        self._ended.update(found[id_] for id_ in ended)
+        self._open = [id_ for id_ in self._open if id_ not in ended]
+        return self._ended + Counter(found[id_] for id_ in self._open if id_ in found)
 
     def is_done(self) -> bool:
         """Return whether everything that was started has ended."""
-        stats = self.stats()
-        ended: int = sum(getattr(stats, state) for state in FINAL)
-        return ended >= len(self.started)
+        self.counts()
+        return not self._open
 
     def _kill(self) -> None:
         """Kill a busy worker, as the kernel does when memory runs out; try again when none is."""
@@ -112,10 +143,3 @@ class Stage:
 
 def _tail(kill: Kill) -> str:
     return f"...{kill.execution_id[-6:]}"
-
-
-def _example_input(name: str) -> dict[str, Any]:
-    if name == "process_order":
-        prices = [random.randint(1, 90) for _ in range(random.randint(1, 4))]  # noqa: S311 - a price
-        return {"items": [{"price": price} for price in prices]}
-    return {"name": "Ada"} if name == "send_reminder" else {"file": "portrait.png"}

@@ -58,6 +58,12 @@ def recoveries() -> Operation[list[Recovery]]:
     return [Recovery(**row) for row in rows]
 
 
+def statuses_of(ids: list[str]) -> Operation[dict[str, str]]:
+    """Return the status of each of these executions, by id; one that is gone is left out."""
+    rows = yield Statement("statuses_of", {"ids": ids})
+    return {row["id"]: row["status"] for row in rows}
+
+
 def all_queue_settings() -> Operation[dict[tuple[str, str], QueueSettings]]:
     """Return what operators have set, by queue and node id."""
     rows = yield Statement("all_queue_settings")

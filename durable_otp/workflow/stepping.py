@@ -109,6 +109,25 @@ class Stepping:
 
         return add if function is None else add(function)
 
+    @overload
+    def decision(self, function: Function, /) -> Function: ...
+
+    @overload
+    def decision(
+        self,
+        function: None = None,
+        /,
+        *,
+        targets: Iterable[str] | None = None,
+        name: str | None = None,
+        retry: Retry | None = None,
+        timeout: timedelta | float | None = None,
+        queue: str | None = None,
+        returns: str | None = None,
+        progress_deadline: timedelta | float | None = None,
+        compensate: str | None = None,
+    ) -> Callable[[Function], Function]: ...
+
     def decision(  # noqa: PLR0913 - a step's options and its targets, all by keyword
         self,
         function: Function | None = None,
@@ -122,7 +141,7 @@ class Stepping:
         returns: str | None = None,
         progress_deadline: timedelta | float | None = None,
         compensate: str | None = None,
-    ) -> Any:
+    ) -> Function | Callable[[Function], Function]:
         """Add a step that may return ``goto(name)`` to go on somewhere else, or None to go on.
 
         Args:

@@ -25,11 +25,13 @@ def test_the_demo_kills_loses_nothing_and_cleans_up(tmp_path):
     assert any("kill -9" in line for line in lines)
     assert any("again" in line and "ms after the death" in line for line in lines)
     summary = dict(line.split(maxsplit=1) for line in lines if re.match(r"[a-z]+  ", line))
-    started, completed, failed, unfinished, lost = map(
+    started, completed, compensated, failed, unfinished, lost = map(
         int, re.findall(r"\d+", summary["executions"])
     )
-    assert started == completed > 8
+    assert started == completed + compensated > 16
+    assert compensated >= 1
     assert (failed, unfinished, lost) == (0, 0, 0)
+    assert int(summary["waits"].split()[0]) >= 5
     deaths, kills = map(int, re.findall(r"\d+", summary["deaths"])[:2])
     assert deaths >= 2
     assert kills >= 1
@@ -42,7 +44,7 @@ def test_the_demo_kills_loses_nothing_and_cleans_up(tmp_path):
 def test_ctrl_c_ends_the_picture_tidily_and_removes_the_schema(tmp_path, dsn, schema):
     words = ("demo", "--dsn", dsn, "--schema", schema)
     with terminal(*words, directory=tmp_path, size=(24, 80)) as screen:
-        wait_until(lambda: "process_order" in screen.shown, what="the picture")
+        wait_until(lambda: "fulfil_order" in screen.shown, what="the picture")
         screen.press_ctrl_c()
         wait_until(lambda: "Ctrl-C again" in screen.shown, what="the end to begin")
         screen.press_ctrl_c()

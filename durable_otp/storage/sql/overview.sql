@@ -37,3 +37,9 @@ CROSS JOIN LATERAL (
 ) AS again
 WHERE crashed.status = 'failed' AND crashed.error ->> 'type' = 'worker_crashed'
 ORDER BY crashed.completed_at, crashed.id;
+
+-- name: statuses_of
+-- What became of some executions.
+SELECT id::text, status
+FROM durable.workflow_executions
+WHERE id = ANY(%(ids)s::uuid[]);
