@@ -1,0 +1,129 @@
+"""A little world of executions: the engine takes up what is due, one execution at a time.
+
+Nothing here decides what happens next in an execution; that is the engine's part. The world claims
+what is due, skips time, and hands over what comes from outside.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+from durable_otp.engine.executor import Claim, Limits, execute
+from durable_otp.engine.outcome import Outcome
+from durable_otp.testing import report
+from durable_otp.testing.host import InlineHost
+from durable_otp.testing.journal import MemoryJournal
+from durable_otp.testing.ledger import Ledger
+from durable_otp.testing.rows import ExecutionRow
+from durable_otp.workflow.builder import Workflow
+from durable_otp.workflow.execution import Execution
+from durable_otp.workflow.json_form import MAX_BYTES
+from durable_otp.workflow.state import FINAL, Move
+
+LIMITS = Limits(max_payload=MAX_BYTES, max_context=16 * MAX_BYTES)
+"""The defaults of ``max_payload`` and ``max_context``."""
+
+Until = Callable[[Execution], bool]
+
+
+class World:
+    """An execution, those it brings about, and their time.
+
+    Raises:
+        TypeError: ``workflow`` is no Workflow.
+        DefinitionError: It is wrong.
+        InvalidInput: The input does not fit its type.
+        SerializationError: The input has no JSON form.
+    """
+
+    def __init__(self, workflow: Workflow, given: Any, until: Until | None = None) -> None:
+        if not isinstance(workflow, Workflow):
+            raise TypeError(f"workflow must be a Workflow, not {workflow!r}.")
+        definition = workflow.definition()
+        _, form = definition.validate_input(given, max_bytes=LIMITS.max_payload)
+        self.ledger = Ledger()
+        self.root = self.ledger.start(definition, form)
+        self.is_stopped = False
+        self._taken = self.root
+        self._until = until
+        self._host = InlineHost(self.ledger, self._stop_before_step)
+
+    @property
+    def execution(self) -> Execution:
+        """The execution as it is now."""
+        return report.execution(self.root)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the execution has ended, or was stopped before a step."""
+        return self.is_stopped or self.root.status in FINAL
+
+    def run_due(self) -> None:
+        """Run what is due until nothing is."""
+        while not self.is_stopped and (row := self.ledger.next_due()) is not None:
+            self._take(row)
+
+    def run_to_the_end(self) -> None:
+        """Run what is due and skip to what will be, until the execution is over or is stuck."""
+        while not self.is_over:
+            self.run_due()
+            instant = self.ledger.next_instant()
+            if self.is_over or instant is None:
+                return
+            self.ledger.skip_to(instant)
+
+    def advance(self, seconds: float) -> None:
+        """Let so much time pass, and run whatever becomes due meanwhile."""
+        target = self.ledger.now + timedelta(seconds=seconds)
+        while (instant := self.ledger.next_instant()) is not None and instant <= target:
+            self.ledger.skip_to(instant)
+            self.run_due()
+        self.ledger.skip_to(target)
+        self.run_due()
+
+    def _take(self, row: ExecutionRow) -> None:
+        """Claim an execution and give it to the engine."""
+        is_fresh = row.started_at is None
+        token = self.ledger.claim(row)
+        self._taken = row
+        claim = Claim(
+            id=row.id,
+            input=row.input,
+            queue=row.queue,
+            home_queue=row.home_queue or row.queue,
+            is_fresh=is_fresh,
+        )
+        outcome = Outcome.RELEASED
+        if not self._stop_before_step():
+            journal = MemoryJournal(self.ledger, row, token)
+            outcome = _outside_of_loops(
+                lambda: execute(claim, row.definition, journal, self._host, LIMITS)
+            )
+        if outcome is Outcome.RELEASED:
+            row.current_step = row.resumes_at
+            self.ledger.move(row, Move.RELEASE, due_at=self.ledger.now)
+        self._host.check()
+
+    def _stop_before_step(self) -> bool:
+        if self._until is not None and not self.is_stopped:
+            self._taken.begun = self._taken.resumes_at
+            self.is_stopped = bool(self._until(self.execution))
+        return self.is_stopped
+
+
+def _outside_of_loops(run: Callable[[], Outcome]) -> Outcome:
+    """Run in this thread, or beside it when a loop runs here: async steps bring their own."""
+    if not _in_a_loop():
+        return run()
+    with ThreadPoolExecutor(1) as beside:
+        return beside.submit(run).result()
+
+
+def _in_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

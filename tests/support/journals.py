@@ -1,0 +1,134 @@
+"""Both journals behind one face: an execution is started, claimed, written to and looked at."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any, Protocol
+
+from durable_otp.client import Durable
+from durable_otp.engine.journal import Journal
+from durable_otp.storage import queue, test_clock
+from durable_otp.storage.database import Database
+from durable_otp.storage.journal import Holder, PostgresJournal
+from durable_otp.testing import report
+from durable_otp.testing.journal import MemoryJournal
+from durable_otp.testing.ledger import Ledger
+from durable_otp.workflow.builder import Workflow
+from durable_otp.workflow.execution import Execution
+from tests.support.tables import Tables, migrated_tables
+
+STRANGER = "00000000-0000-4000-8000-0000000000ff"
+
+
+class Side(Protocol):
+    """Where executions are remembered."""
+
+    def start(self, workflow: Workflow, given: Any = None) -> str:
+        """Start an execution and return its id."""
+
+    def claim(self, execution_id: str) -> Journal | None:
+        """Claim an execution if it is due; return the journal of the claim."""
+
+    def stranger(self, execution_id: str) -> Journal:
+        """Return the journal of somebody who does not hold the execution."""
+
+    def execution(self, execution_id: str) -> Execution:
+        """Return the execution with its steps."""
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, and do what that brings about."""
+
+
+class Memory:
+    """`durable_otp.testing`'s."""
+
+    def __init__(self) -> None:
+        self.ledger = Ledger()
+
+    def start(self, workflow: Workflow, given: Any = None) -> str:
+        definition = workflow.definition()
+        return self.ledger.start(definition, definition.validate_input(given)[1]).id
+
+    def claim(self, execution_id: str) -> Journal | None:
+        row = self.ledger.next_due()
+        if row is None or row.id != execution_id:
+            return None
+        return MemoryJournal(self.ledger, row, self.ledger.claim(row))
+
+    def stranger(self, execution_id: str) -> Journal:
+        return MemoryJournal(self.ledger, self.ledger.rows[execution_id], STRANGER)
+
+    def execution(self, execution_id: str) -> Execution:
+        return report.execution(self.ledger.rows[execution_id])
+
+    def advance(self, seconds: float) -> None:
+        self.ledger.skip(seconds)
+
+
+class Postgres:
+    """The real one, on a schema whose clock moves."""
+
+    def __init__(self, tables: Tables) -> None:
+        self.tables = tables
+        self.database = Database(tables.dsn, tables.schema, role="test")
+        self.client = Durable(tables.dsn, schema=tables.schema)
+
+    def close(self) -> None:
+        self.database.close()
+        self.client.close()
+
+    def start(self, workflow: Workflow, given: Any = None) -> str:
+        return self.client.start(workflow, given).id
+
+    def claim(self, execution_id: str) -> Journal | None:
+        status = self.tables.row(execution_id)
+        for claim in self.database.run(queue.fetch_jobs, status["queue"], 10, "somebody", None):
+            if claim.id == execution_id:
+                return PostgresJournal(self.database, Holder(claim.id, claim.lock_token))
+        return None
+
+    def stranger(self, execution_id: str) -> Journal:
+        return PostgresJournal(self.database, Holder(execution_id, STRANGER))
+
+    def execution(self, execution_id: str) -> Execution:
+        return self.client.get_execution(execution_id, steps=True)
+
+    def advance(self, seconds: float) -> None:
+        self.database.run(test_clock.advance, timedelta(seconds=seconds))
+        self.database.run(queue.wake_sleeping_workflows, 100)
+
+
+@contextmanager
+def postgres_side(dsn: str, schema: str) -> Iterator[Postgres]:
+    """Give the real side on a schema of its own."""
+    with migrated_tables(dsn, schema, test_clock=True) as tables:
+        side = Postgres(tables)
+        try:
+            yield side
+        finally:
+            side.close()
+
+
+def comparable(execution: Execution) -> dict[str, Any]:
+    """Return what must be the same on both sides: all but ids, and times only by being there."""
+    fields = asdict(execution)
+    fields["steps"] = [_plain(step) for step in fields["steps"]]
+    return _plain(fields)
+
+
+def _plain(fields: dict[str, Any]) -> dict[str, Any]:
+    blurred = {
+        name: (value is not None) if name.endswith(("_at", "_id", "_ms", "_by")) else value
+        for name, value in fields.items()
+        if name != "id"
+    }
+    blurred["error"] = _error(fields["error"])
+    return blurred
+
+
+def _error(error: Any) -> Any:
+    """Return an error without the trace of calls, which goes through other code on each side."""
+    if not isinstance(error, dict):
+        return error
+    return {name: value for name, value in error.items() if name != "stacktrace"}
