@@ -10,7 +10,7 @@ from durable_otp.engine.host import Begun
 from durable_otp.errors import StepInterrupted
 from durable_otp.testing.capture import Capture
 from durable_otp.testing.ledger import Ledger
-from durable_otp.workflow.wait import Suspension
+from durable_otp.workflow.suspension import Suspension
 
 OF_A_STEP = (
     Exception,

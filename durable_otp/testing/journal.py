@@ -3,17 +3,19 @@
 Everything is kept in its JSON form, so a value that user code goes on changing stays as it was.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from durable_otp.engine.journal import Answer, Completion, Entry, Failure, VisitRecord
 from durable_otp.errors import ClaimLost
+from durable_otp.testing import mail
 from durable_otp.testing.ledger import Ledger
 from durable_otp.testing.rows import ExecutionRow, StepRow, WaitRow
 from durable_otp.workflow.json_form import decode, encode
 from durable_otp.workflow.state import Move, State, StepState
-from durable_otp.workflow.wait import WaitRequest
+from durable_otp.workflow.suspension import NO_VALUE, WaitRequest
 
 
 class MemoryJournal:
@@ -23,6 +25,11 @@ class MemoryJournal:
         self._ledger = ledger
         self._row = row
         self._lock_token = lock_token
+
+    @property
+    def once_results(self) -> "MemoryOnceJournal":
+        """What ``once`` keeps, under the same claim."""
+        return MemoryOnceJournal(self._row, self._held)
 
     def entries(self) -> Sequence[Entry]:
         """Return the completed steps from the newest snapshot on, oldest first."""
@@ -34,11 +41,8 @@ class MemoryJournal:
         completed = [s.attempt.visit for s in at_path if s.status is StepState.COMPLETED]
         visit = 1 + max(completed, default=0)
         failed = sum(step.attempt.visit == visit for step in at_path)
-        answers = {
-            wait.ordinal: Answer(wait.request.kind, wait.is_over(self._ledger.now), wait.answer)
-            for wait in self._row.waits
-            if (wait.path, wait.visit) == (path, visit)
-        }
+        waits = [wait for wait in self._row.waits if (wait.path, wait.visit) == (path, visit)]
+        answers = {wait.ordinal: self._earlier(wait, failed + 1) for wait in waits}
         return VisitRecord(visit, failed, failed, answers)
 
     def checkpoint(self, completion: Completion) -> None:
@@ -47,6 +51,7 @@ class MemoryJournal:
         attempt = completion.attempt
         if self._is_completed(attempt.path, attempt.visit):
             raise self._lost()
+        self._close(wait for wait in row.open_waits if wait.place[:2] == (attempt.path, attempt.visit))
         entry = Entry(
             attempt.position,
             attempt.path,
@@ -103,27 +108,55 @@ class MemoryJournal:
         row.current_step = path
         self._ledger.move(row, Move.RELEASE, due_at=self._ledger.now)
 
-    def suspend(self, path: str, visit: int, waits: Sequence[tuple[int, WaitRequest]]) -> None:
+    def suspend(
+        self, path: str, visit: int, waits: Sequence[tuple[int, WaitRequest]], *, attempt: int = 1
+    ) -> None:
         """Record the waits by ordinal and give the claim back until one of them is answered."""
         row = self._held()
-        self._close_all_but(path, visit, [ordinal for ordinal, _ in waits])
-        for ordinal, request in waits:
-            if not any((w.path, w.visit, w.ordinal) == (path, visit, ordinal) for w in row.waits):
-                row.waits.append(self._wait(path, visit, ordinal, request))
+        asked = [self._asked((path, visit, ordinal), each, attempt) for ordinal, each in waits]
+        self._close(wait for wait in row.open_waits if wait not in asked)
         row.current_step = row.resumes_at = path
+        row.scheduled_at = min(
+            (wait.due_at for wait in asked if wait.request.kind == "sleep" and wait.due_at),
+            default=None,
+        )
         self._ledger.move(row, Move.SUSPEND)
+        delivered = mail.deliver(row, self._ledger.now, mailbox=row)
+        if delivered or any(wait.status == "answered" for wait in asked):
+            self._ledger.wake(row)
 
-    def _close_all_but(self, path: str, visit: int, ordinals: Sequence[int]) -> None:
-        """Close what was asked for before and is not asked for any more."""
-        for wait in self._row.open_waits:
-            if (wait.path, wait.visit) != (path, visit) or wait.ordinal not in ordinals:
-                wait.status = "answered" if wait.is_over(self._ledger.now) else "cancelled"
+    def _asked(self, place: tuple[str, int, int], request: WaitRequest, attempt: int) -> WaitRow:
+        """Return a wait as it is open now; one that an earlier run asked for keeps its time.
 
-    def _wait(self, path: str, visit: int, ordinal: int, request: WaitRequest) -> WaitRow:
+        It keeps its question too, unless it timed out or was given up meanwhile.
+        """
         now, due_at = self._ledger.now, request.at
         if due_at is None and request.seconds is not None:
             due_at = now + timedelta(seconds=request.seconds)
-        return WaitRow(path, visit, ordinal, request, due_at, created_at=now)
+        wait = next((wait for wait in self._row.waits if wait.place == place), None)
+        if wait is None:
+            wait = WaitRow(*place, request, due_at, attempt, created_at=now)
+            self._row.waits.append(wait)
+        elif wait.status in ("timed_out", "cancelled"):
+            wait.due_at = wait.due_at if request.kind == "sleep" else due_at
+            wait.request, wait.created_at, wait.status = request, now, "open"
+        elif wait.status == "open":
+            wait.request = replace(request, question=wait.request.question)
+        wait.attempt = attempt
+        return wait
+
+    def _close(self, waits: Iterable[WaitRow]) -> None:
+        """Close what was asked for and is not waited for any more."""
+        for wait in waits:
+            wait.status = "answered" if wait.is_over(self._ledger.now) else "cancelled"
+
+    def _earlier(self, wait: WaitRow, attempt: int) -> Answer:
+        """Return what an earlier run's wait means to the attempt that runs now."""
+        kind, names, value = wait.request.kind, wait.request.names, wait.request.timeout_value
+        if wait.status != "timed_out" or wait.attempt != attempt:
+            return Answer(kind, wait.is_over(self._ledger.now), wait.answer, names)
+        has_value = value is not NO_VALUE
+        return Answer(kind, has_value, value if has_value else None, names, timed_out=True)
 
     def _failed(self, failure: Failure) -> StepRow:
         return StepRow(
@@ -150,6 +183,23 @@ class MemoryJournal:
 
     def _lost(self) -> ClaimLost:
         return ClaimLost(f"Execution {self._row.id} is held under another lock token now.")
+
+
+class MemoryOnceJournal:
+    """The kept results of one claim's execution. Implements `engine.once_journal.OnceJournal`."""
+
+    def __init__(self, row: ExecutionRow, held: Callable[[], ExecutionRow]) -> None:
+        self._row = row
+        self._held = held
+
+    def kept(self, path: str, visit: int) -> Mapping[str, Any]:
+        """Return the results that are kept of a visit, by key."""
+        kept = self._row.once.items()
+        return {place[2]: _copy(value) for place, value in kept if place[:2] == (path, visit)}
+
+    def keep(self, path: str, visit: int, key: str, result: Any) -> Any:
+        """Keep a result unless the key has one, and return the one that is kept."""
+        return self._held().once.setdefault((path, visit, key), _copy(result))
 
 
 def _copy(value: Any) -> Any:

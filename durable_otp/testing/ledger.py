@@ -9,8 +9,9 @@ from typing import Any
 from uuid import uuid4
 
 from durable_otp.clock import wall_clock
-from durable_otp.testing.rows import ExecutionRow
+from durable_otp.testing.rows import ExecutionRow, WaitRow
 from durable_otp.workflow.definition import Definition
+from durable_otp.workflow.json_form import encode
 from durable_otp.workflow.state import FINAL, TRANSITIONS, Move, State
 
 
@@ -62,16 +63,38 @@ class Ledger:
 
     def next_due(self) -> ExecutionRow | None:
         """Return the execution to claim now: the highest priority first, then the longest due."""
-        due = [row for row in self.rows.values() if _is_free(row) and row.scheduled_at <= self.now]
-        return min(due, key=lambda row: (-row.priority, row.scheduled_at), default=None)
+        due = [row for row in self.rows.values() if _is_free(row) and _is_due(row, self.now)]
+        return min(due, key=lambda row: (-row.priority, row.scheduled_at, row.id), default=None)
 
     def wake_due(self) -> None:
-        """Do what time brings about by now."""
+        """Do what time brings about by now: sleeps end, and waits that have a timeout."""
         for row in list(self.rows.values()):
-            if row.status is State.WAITING and any(
-                wait.is_over(self.now) for wait in row.open_waits
-            ):
-                self.move(row, Move.WAKE, due_at=self.now)
+            if row.status is State.WAITING:
+                self._end_overdue_waits(row)
+            if row.status is State.WAITING and _is_due(row, self.now):
+                self.move(row, Move.WAKE)
+
+    def wake(self, row: ExecutionRow) -> None:
+        """Let an execution that waits be claimed now; any other looks for itself."""
+        if row.status is State.WAITING:
+            self.move(row, Move.WAKE, due_at=self.now)
+
+    def _end_overdue_waits(self, row: ExecutionRow) -> None:
+        over = [wait for wait in row.open_waits if is_overdue(wait, self.now)]
+        for wait in over:
+            wait.status = "timed_out"
+        unanswered = next((w for w in over if w.request.on_timeout == "fail"), None)
+        if unanswered is not None:
+            name = encode(unanswered.request.names[0]).decode()
+            message = f"Nobody has given the input {name} in time."
+            self.fail(row, {"type": "wait_timeout", "message": message})
+        elif over:
+            self.wake(row)
+
+    def fail(self, row: ExecutionRow, error: dict[str, Any]) -> None:
+        """End an execution as failed."""
+        row.error = error
+        self.move(row, Move.FAIL)
 
     def skip_to(self, instant: datetime) -> None:
         """Move the clock forward, and do what that brings about."""
@@ -92,8 +115,17 @@ def _is_free(row: ExecutionRow) -> bool:
     return row.status in (State.PENDING, State.COMPENSATING) and row.lock_token is None
 
 
+def is_overdue(wait: WaitRow, now: datetime) -> bool:
+    """Return whether the time of a wait is over that something else than time answers."""
+    return wait.request.kind != "sleep" and wait.due_at is not None and wait.due_at <= now
+
+
+def _is_due(row: ExecutionRow, now: datetime) -> bool:
+    return row.scheduled_at is not None and row.scheduled_at <= now
+
+
 def _instants(row: ExecutionRow) -> Iterable[datetime]:
-    if _is_free(row):
+    if _is_free(row) and row.scheduled_at is not None:
         yield row.scheduled_at
     if row.status is State.WAITING:
         yield from (wait.due_at for wait in row.open_waits if wait.due_at is not None)

@@ -78,8 +78,10 @@ def _waiting(row: ExecutionRow) -> list[StepExecution]:
     """Return a row for each visit that waits; its id stays the same until the visit has ended."""
     if row.status is not State.WAITING:
         return []
-    visits = {(wait.path, wait.visit): wait for wait in reversed(row.open_waits)}
-    return [_open(row, wait) for wait in reversed(visits.values())]
+    visits: dict[tuple[str, int], WaitRow] = {}
+    for wait in sorted(row.open_waits, key=lambda wait: (wait.created_at, wait.path)):
+        visits.setdefault((wait.path, wait.visit), wait)
+    return [_open(row, wait) for wait in visits.values()]
 
 
 def _open(row: ExecutionRow, wait: WaitRow) -> StepExecution:

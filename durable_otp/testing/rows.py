@@ -7,8 +7,9 @@ from typing import Any
 from durable_otp.engine.journal import Attempt, Entry, LogEntries
 from durable_otp.storage.identity import new_id
 from durable_otp.workflow.definition import Definition
+from durable_otp.workflow.mailbox import Event
 from durable_otp.workflow.state import State, StepState
-from durable_otp.workflow.wait import WaitRequest
+from durable_otp.workflow.suspension import WaitRequest
 
 
 @dataclass
@@ -35,10 +36,16 @@ class WaitRow:
     ordinal: int
     request: WaitRequest
     due_at: datetime | None
+    attempt: int
     created_at: datetime
     status: str = "open"
     answer: Any = None
     id: str = field(default_factory=new_id)
+
+    @property
+    def place(self) -> tuple[str, int, int]:
+        """Where it lies in the order of calls."""
+        return self.path, self.visit, self.ordinal
 
     def is_over(self, now: datetime) -> bool:
         """Return whether it is answered; a sleep is answered by the clock alone."""
@@ -59,7 +66,7 @@ class ExecutionRow:
     input: Any
     queue: str
     priority: int
-    scheduled_at: datetime
+    scheduled_at: datetime | None
     inserted_at: datetime
     updated_at: datetime
     resumes_at: str
@@ -75,12 +82,14 @@ class ExecutionRow:
     lock_token: str | None = None
     steps: list[StepRow] = field(default_factory=list)
     waits: list[WaitRow] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    once: dict[tuple[str, int, str], Any] = field(default_factory=dict)
     id: str = field(default_factory=new_id)
 
     @property
     def open_waits(self) -> list[WaitRow]:
-        """The waits that nothing has ended yet."""
-        return [wait for wait in self.waits if wait.status == "open"]
+        """The waits that nothing has ended yet, in the order of calls."""
+        return sorted((w for w in self.waits if w.status == "open"), key=lambda w: w.place)
 
     def entries(self) -> list[Entry]:
         """Return the completed steps from the newest snapshot on, oldest first."""

@@ -4,9 +4,11 @@ from datetime import timedelta
 from typing import Any
 
 from durable_otp.durations import in_seconds
-from durable_otp.testing.world import World
+from durable_otp.testing.world import LIMITS, World
 from durable_otp.workflow.builder import Workflow
 from durable_otp.workflow.execution import Execution
+from durable_otp.workflow.json_form import canonical
+from durable_otp.workflow.wait import check_wait_name
 
 
 class WorkflowTester:
@@ -36,4 +38,34 @@ class WorkflowTester:
             ValueError: It is negative or not finite.
         """
         self._world.advance(in_seconds(duration, what="advance's duration"))
+        return self.execution
+
+    def send_event(self, name: str, payload: Any = None) -> Execution:
+        """Send an event, run what it wakes, and return the execution.
+
+        It is kept until a wait consumes it: one of the execution, or of a child.
+
+        Raises:
+            AlreadyFinished: The execution has ended, or is compensating.
+            SerializationError: The payload has no JSON form.
+            TypeError: The name is no text.
+            ValueError: The name is empty, too long or not printable.
+        """
+        checked = check_wait_name(name, "An event's name")
+        form = canonical(payload, what="payload", max_bytes=LIMITS.max_payload)
+        self._world.send_event(checked, form)
+        self._world.run_due()
+        return self.execution
+
+    def provide_input(self, name: str, data: Any) -> Execution:
+        """Answer an open input of the execution or of a child, run on, and return the execution.
+
+        Raises:
+            InputRejected: The answer does not fit the input's type, choices or fields; it stays open.
+            NoPendingInput: No such input is open.
+            SerializationError: The answer has no JSON form.
+        """
+        form = canonical(data, what="data", max_bytes=LIMITS.max_payload)
+        self._world.provide_input(name, form)
+        self._world.run_due()
         return self.execution

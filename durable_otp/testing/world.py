@@ -5,14 +5,15 @@ what is due, skips time, and hands over what comes from outside.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 from durable_otp.engine.executor import Claim, Limits, execute
 from durable_otp.engine.outcome import Outcome
-from durable_otp.testing import report
+from durable_otp.testing import mail, report
 from durable_otp.testing.host import InlineHost
 from durable_otp.testing.journal import MemoryJournal
 from durable_otp.testing.ledger import Ledger
@@ -20,12 +21,23 @@ from durable_otp.testing.rows import ExecutionRow
 from durable_otp.workflow.builder import Workflow
 from durable_otp.workflow.execution import Execution
 from durable_otp.workflow.json_form import MAX_BYTES
-from durable_otp.workflow.state import FINAL, Move
+from durable_otp.workflow.state import FINAL, Move, State
 
 LIMITS = Limits(max_payload=MAX_BYTES, max_context=16 * MAX_BYTES)
 """The defaults of ``max_payload`` and ``max_context``."""
 
 Until = Callable[[Execution], bool]
+
+
+@dataclass(frozen=True)
+class Given:
+    """What an execution is given from the start; names to values in their JSON form.
+
+    ``events`` are sent in order; an answer in ``inputs`` is given whenever its name is asked for.
+    """
+
+    events: Sequence[tuple[str, Any]] = ()
+    inputs: Mapping[str, Any] = field(default_factory=dict)
 
 
 class World:
@@ -38,17 +50,22 @@ class World:
         SerializationError: The input has no JSON form.
     """
 
-    def __init__(self, workflow: Workflow, given: Any, until: Until | None = None) -> None:
+    def __init__(
+        self, workflow: Workflow, input_: Any, given: Given | None = None, until: Until | None = None
+    ) -> None:
         if not isinstance(workflow, Workflow):
             raise TypeError(f"workflow must be a Workflow, not {workflow!r}.")
         definition = workflow.definition()
-        _, form = definition.validate_input(given, max_bytes=LIMITS.max_payload)
+        _, form = definition.validate_input(input_, max_bytes=LIMITS.max_payload)
         self.ledger = Ledger()
         self.root = self.ledger.start(definition, form)
         self.is_stopped = False
         self._taken = self.root
+        self._given = given or Given()
         self._until = until
         self._host = InlineHost(self.ledger, self._stop_before_step)
+        for name, payload in self._given.events:
+            self.send_event(name, payload)
 
     @property
     def execution(self) -> Execution:
@@ -83,6 +100,41 @@ class World:
         self.ledger.skip_to(target)
         self.run_due()
 
+    def send_event(self, name: str, payload: Any) -> None:
+        """Send an event to the execution; one that it does not wait for is anybody's who does.
+
+        Raises:
+            AlreadyFinished: The execution has ended, or is compensating.
+        """
+        mail.check_takes_events(self.root)
+        mail.put(self.root, name, payload, self.ledger.now)
+        self._hand_over()
+
+    def provide_input(self, name: str, data: Any) -> None:
+        """Answer the first open input of this name, the execution's own before others'.
+
+        Raises:
+            InputRejected: The answer does not fit; the input stays open.
+            NoPendingInput: There is no such input.
+        """
+        row, wait = mail.open_input(self.ledger.rows.values(), name)
+        mail.answer(wait, data)
+        self.ledger.wake(row)
+
+    def _hand_over(self) -> None:
+        """Let those that wait have the events and the answers that are there."""
+        for row in self.ledger.rows.values():
+            if row.status is not State.WAITING:
+                continue
+            is_over = mail.deliver(row, self.ledger.now, mailbox=self.root)
+            for wait in mail.open_inputs(row):
+                name = wait.request.names[0]
+                if name in self._given.inputs:
+                    mail.answer(wait, self._given.inputs[name])
+                    is_over = True
+            if is_over:
+                self.ledger.wake(row)
+
     def _take(self, row: ExecutionRow) -> None:
         """Claim an execution and give it to the engine."""
         is_fresh = row.started_at is None
@@ -105,6 +157,7 @@ class World:
             row.current_step = row.resumes_at
             self.ledger.move(row, Move.RELEASE, due_at=self.ledger.now)
         self._host.check()
+        self._hand_over()
 
     def _stop_before_step(self) -> bool:
         if self._until is not None and not self.is_stopped:

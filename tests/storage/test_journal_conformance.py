@@ -3,84 +3,22 @@
 Whoever tests a workflow with `durable_otp.testing` trusts that nothing else happens in production.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from durable_otp import Retry, Workflow
-from durable_otp.engine.journal import Attempt, Completion, Entry, Failure, Journal
+from durable_otp.engine.journal import Entry, Failure, Journal
 from durable_otp.errors import ClaimLost
-from durable_otp.workflow.wait import WaitRequest
-from tests.support.journals import Memory, Postgres, Side, comparable, postgres_side
-from tests.support.postgres import fresh_schema
-
-ERROR = {"type": "ValueError", "message": "no", "stacktrace": None}
-
-
-@pytest.fixture(scope="module")
-def real(postgres_dsn: str) -> Iterator[Postgres]:
-    with fresh_schema(postgres_dsn) as schema, postgres_side(postgres_dsn, schema) as side:
-        yield side
-
-
-@pytest.fixture(params=["memory", "postgres"])
-def side(request: pytest.FixtureRequest) -> Side:
-    if request.param == "memory":
-        return Memory()
-    found: Postgres = request.getfixturevalue("real")
-    found.tables.empty()
-    return found
-
-
-def workflow(*names: str, **options: Any) -> Workflow:
-    made = Workflow("steps", retry=Retry(max_attempts=5), **options)
-    for name in names or ("one", "two", "three"):
-        made.step(name=name)(lambda: None)
-    return made
-
-
-def attempt(name: str, position: int, *, visit: int = 1, number: int = 1) -> Attempt:
-    return Attempt(position, name, name, "step", visit, number)
-
-
-def completion(name: str, position: int, next_path: str | None = None, **fields: Any) -> Completion:
-    given: dict[str, Any] = {
-        "output": {"from": name},
-        "changes": [["set", name, position], ["append", "names", name]],
-        "snapshot": None,
-        "jumps": 0,
-        "logs": [{"source": "output", "level": "info", "message": "said"}],
-        "duration": 0.25,
-        "visit": 1,
-        "number": 1,
-        **fields,
-    }
-    run = attempt(name, position, visit=given.pop("visit"), number=given.pop("number"))
-    return Completion(attempt=run, next_path=next_path, **given)
-
-
-def failure(name: str, position: int, number: int = 1, visit: int = 1) -> Failure:
-    return Failure(attempt(name, position, visit=visit, number=number), ERROR, [], 0.1)
-
-
-def sleep_for(seconds: float) -> WaitRequest:
-    return WaitRequest(kind="sleep", seconds=seconds)
-
-
-def begun(side: Side, *names: str, given: Any = None, **options: Any) -> tuple[str, Journal]:
-    """Start an execution and claim it."""
-    id_ = side.start(workflow(*names, **options), given)
-    journal = side.claim(id_)
-    assert journal is not None
-    return id_, journal
-
-
-def claimed(side: Side, id_: str) -> Journal:
-    journal = side.claim(id_)
-    assert journal is not None
-    return journal
-
+from tests.support.journal_rows import (
+    ERROR,
+    begun,
+    claimed,
+    completion,
+    failure,
+    sleep_for,
+)
+from tests.support.journals import Memory, Postgres, Side, comparable
 
 # what is new
 
@@ -304,6 +242,5 @@ def a_life(side: Side) -> dict[str, Any]:
     return comparable(side.execution(id_))
 
 
-def test_a_life_looks_the_same_on_both_sides(real: Postgres) -> None:
-    real.tables.empty()
-    assert a_life(Memory()) == a_life(real)
+def test_a_life_looks_the_same_on_both_sides(real_side: Postgres) -> None:
+    assert a_life(Memory()) == a_life(real_side)

@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 from durable_otp.client import Durable
 from durable_otp.engine.journal import Journal
-from durable_otp.storage import queue, test_clock
+from durable_otp.storage import queue, test_clock, waits
 from durable_otp.storage.database import Database
 from durable_otp.storage.journal import Holder, PostgresJournal
-from durable_otp.testing import report
+from durable_otp.testing import mail, report
 from durable_otp.testing.journal import MemoryJournal
 from durable_otp.testing.ledger import Ledger
 from durable_otp.workflow.builder import Workflow
@@ -39,6 +39,12 @@ class Side(Protocol):
     def advance(self, seconds: float) -> None:
         """Let time pass, and do what that brings about."""
 
+    def send_event(self, execution_id: str, name: str, payload: Any = None) -> None:
+        """Send an event to the execution."""
+
+    def provide_input(self, execution_id: str, name: str, data: Any) -> None:
+        """Answer an open input of the execution."""
+
 
 class Memory:
     """`durable_otp.testing`'s."""
@@ -64,6 +70,18 @@ class Memory:
 
     def advance(self, seconds: float) -> None:
         self.ledger.skip(seconds)
+
+    def send_event(self, execution_id: str, name: str, payload: Any = None) -> None:
+        row = self.ledger.rows[execution_id]
+        mail.check_takes_events(row)
+        mail.put(row, name, payload, self.ledger.now)
+        if row.status == "waiting" and mail.deliver(row, self.ledger.now, mailbox=row):
+            self.ledger.wake(row)
+
+    def provide_input(self, execution_id: str, name: str, data: Any) -> None:
+        row, wait = mail.open_input([self.ledger.rows[execution_id]], name)
+        mail.answer(wait, data)
+        self.ledger.wake(row)
 
 
 class Postgres:
@@ -96,7 +114,14 @@ class Postgres:
 
     def advance(self, seconds: float) -> None:
         self.database.run(test_clock.advance, timedelta(seconds=seconds))
+        self.database.run(waits.end_overdue_waits, 100)
         self.database.run(queue.wake_sleeping_workflows, 100)
+
+    def send_event(self, execution_id: str, name: str, payload: Any = None) -> None:
+        self.client.send_event(execution_id, name, payload)
+
+    def provide_input(self, execution_id: str, name: str, data: Any) -> None:
+        self.client.provide_input(execution_id, name, data)
 
 
 @contextmanager
