@@ -3,13 +3,16 @@
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from durable_otp.engine.host import Begun
 from durable_otp.errors import StepInterrupted
+from durable_otp.testing import upkeep
 from durable_otp.testing.capture import Capture
+from durable_otp.testing.known import KnownWorkflows
 from durable_otp.testing.ledger import Ledger
+from durable_otp.workflow.definition import Definition
 from durable_otp.workflow.suspension import Suspension
 
 OF_A_STEP = (
@@ -29,8 +32,11 @@ class InlineHost:
 
     interrupted = False
 
-    def __init__(self, ledger: Ledger, stop_before_step: Callable[[], bool]) -> None:
+    def __init__(
+        self, ledger: Ledger, known: KnownWorkflows, stop_before_step: Callable[[], bool]
+    ) -> None:
         self._ledger = ledger
+        self._known = known
         self._stop_before_step = stop_before_step
         self._capture = Capture()
         self._meant_for_the_test: BaseException | None = None
@@ -49,6 +55,15 @@ class InlineHost:
     def now(self) -> datetime:
         """Return the time of the executions."""
         return self._ledger.now
+
+    def find_workflow(self, name: str) -> tuple[Mapping[str, Any], Definition | None]:
+        """Return a workflow's published form and its definition.
+
+        Raises:
+            WorkflowNotFound: It is not known to the workflow under test.
+        """
+        definition = self._known.named(name)
+        return definition.description(), definition
 
     def begun(self, begun: Begun) -> None:
         """Take no notice: nobody settles an attempt from outside."""
@@ -73,7 +88,7 @@ class InlineHost:
 
     def pause(self, seconds: float) -> bool:
         """Skip the time before the next attempt."""
-        self._ledger.skip(seconds)
+        upkeep.skip_to(self._ledger, self._ledger.now + timedelta(seconds=seconds))
         return True
 
     def start_capture(self) -> None:

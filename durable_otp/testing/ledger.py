@@ -3,16 +3,36 @@
 The clock stands still while code runs and moves when it is told to: time is skipped, not waited.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 from durable_otp.clock import wall_clock
-from durable_otp.testing.rows import ExecutionRow, WaitRow
+from durable_otp.testing.rows import ExecutionRow, Lineage
 from durable_otp.workflow.definition import Definition
-from durable_otp.workflow.json_form import encode
 from durable_otp.workflow.state import FINAL, TRANSITIONS, Move, State
+
+LAST_GENERATION = 1
+"""What nobody waits for runs; what that starts in turn does not: it may go on for ever."""
+UNFINISHED = (State.PENDING, State.RUNNING, State.WAITING)
+INSTANT = timedelta(microseconds=1)
+PARENT_ENDED = "The execution that started it has failed."
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """How an execution begins; a queue or a priority of None is left to its workflow."""
+
+    queue: str | None = None
+    priority: int | None = None
+    deadline_at: datetime | None = None
+    lineage: Lineage | None = None
+    generation: int = 0
+
+
+PLAIN_BEGINNING = Beginning()
 
 
 class Ledger:
@@ -21,23 +41,39 @@ class Ledger:
     def __init__(self) -> None:
         self.now = datetime.fromtimestamp(wall_clock(), UTC)
         self.rows: dict[str, ExecutionRow] = {}
+        self.live: dict[str, ExecutionRow] = {}
+        """Those that have not ended."""
+        self.moved: list[ExecutionRow] = []
+        """Executions that have ended or begun to compensate, and whose parents may ask for that."""
+        self._children: dict[str, list[ExecutionRow]] = {}
 
-    def start(self, definition: Definition, form: Any) -> ExecutionRow:
+    def start(
+        self, definition: Definition, form: Any, how: Beginning = PLAIN_BEGINNING
+    ) -> ExecutionRow:
         """Start an execution with an input in its JSON form."""
-        now, timeout = self.now, definition.timeout
+        lineage = how.lineage
+        sibling = None if lineage is None else lineage.sibling
         row = ExecutionRow(
             definition=definition,
             input=form,
-            queue=definition.queue,
-            priority=definition.priority,
-            scheduled_at=now,
-            inserted_at=now,
-            updated_at=now,
-            resumes_at=definition.nodes[0].path,
-            deadline_at=None if timeout is None else now + timedelta(seconds=timeout),
+            queue=definition.queue if how.queue is None else how.queue,
+            priority=definition.priority if how.priority is None else how.priority,
+            scheduled_at=self.now,
+            inserted_at=self.now,
+            updated_at=self.now,
+            resumes_at=sibling.start_path if sibling else definition.nodes[0].path,
+            deadline_at=how.deadline_at,
+            lineage=lineage,
+            generation=how.generation,
         )
-        self.rows[row.id] = row
+        self.rows[row.id] = self.live[row.id] = row
+        if lineage is not None:
+            self._children.setdefault(lineage.parent_id, []).append(row)
         return row
+
+    def after(self, seconds: float | None) -> datetime | None:
+        """Return the instant so many seconds from now; None for never."""
+        return None if seconds is None else self.now + timedelta(seconds=seconds)
 
     def claim(self, row: ExecutionRow) -> str:
         """Claim an execution; return the lock token that fences every later write."""
@@ -53,79 +89,71 @@ class Ledger:
         Raises:
             KeyError: The table of moves does not have this one.
         """
-        row.status = TRANSITIONS[row.status, move]
+        before, row.status = row.status, TRANSITIONS[row.status, move]
         row.updated_at = self.now
         row.lock_token = row.begun = None
         if due_at is not None:
             row.scheduled_at = due_at
         if row.status in FINAL:
             row.completed_at = self.now
-
-    def next_due(self) -> ExecutionRow | None:
-        """Return the execution to claim now: the highest priority first, then the longest due."""
-        due = [row for row in self.rows.values() if _is_free(row) and _is_due(row, self.now)]
-        return min(due, key=lambda row: (-row.priority, row.scheduled_at, row.id), default=None)
-
-    def wake_due(self) -> None:
-        """Do what time brings about by now: sleeps end, and waits that have a timeout."""
-        for row in list(self.rows.values()):
-            if row.status is State.WAITING:
-                self._end_overdue_waits(row)
-            if row.status is State.WAITING and _is_due(row, self.now):
-                self.move(row, Move.WAKE)
+            del self.live[row.id]
+        if row.status is not before and row.status not in UNFINISHED:
+            self.moved.append(row)
 
     def wake(self, row: ExecutionRow) -> None:
         """Let an execution that waits be claimed now; any other looks for itself."""
         if row.status is State.WAITING:
             self.move(row, Move.WAKE, due_at=self.now)
 
-    def _end_overdue_waits(self, row: ExecutionRow) -> None:
-        over = [wait for wait in row.open_waits if is_overdue(wait, self.now)]
-        for wait in over:
-            wait.status = "timed_out"
-        unanswered = next((w for w in over if w.request.on_timeout == "fail"), None)
-        if unanswered is not None:
-            name = encode(unanswered.request.names[0]).decode()
-            message = f"Nobody has given the input {name} in time."
-            self.fail(row, {"type": "wait_timeout", "message": message})
-        elif over:
-            self.wake(row)
-
     def fail(self, row: ExecutionRow, error: dict[str, Any]) -> None:
-        """End an execution as failed."""
+        """End an execution as failed, and its children; what can be undone is undone first."""
         row.error = error
-        self.move(row, Move.FAIL)
+        _give_up_waits(row)
+        if any(step.is_to_be_undone for part in self.parts(row) for step in part.steps):
+            row.queue = row.home_queue or row.queue
+            self.move(row, Move.COMPENSATE, due_at=self.now)
+        else:
+            self.move(row, Move.FAIL)
+        self.cancel(self.children(row), PARENT_ENDED)
 
-    def skip_to(self, instant: datetime) -> None:
-        """Move the clock forward, and do what that brings about."""
-        self.now = max(self.now, instant)
-        self.wake_due()
+    def cancel(self, rows: Iterable[ExecutionRow], reason: str) -> None:
+        """Cancel what has not ended, with everything below it; what compensates goes on."""
+        for row in rows:
+            if row.status in UNFINISHED:
+                row.error = {"type": "cancelled", "message": reason}
+                _give_up_waits(row)
+                self.move(row, Move.CANCEL)
+                row.completed_at = self.now + INSTANT  # after what it is cancelled for
+            self.cancel(self.children(row), reason)
 
-    def skip(self, seconds: float) -> None:
-        """Move the clock forward by seconds."""
-        self.skip_to(self.now + timedelta(seconds=seconds))
+    def children(self, row: ExecutionRow) -> list[ExecutionRow]:
+        """Return an execution's children, in the order in which they were created."""
+        return self._children.get(row.id, [])
 
-    def next_instant(self, rows: Iterable[ExecutionRow] | None = None) -> datetime | None:
-        """Return when time next brings something about for these executions, or for any."""
-        chosen = self.rows.values() if rows is None else rows
-        return min((instant for row in chosen for instant in _instants(row)), default=None)
+    def parts(self, row: ExecutionRow) -> Iterator[ExecutionRow]:
+        """Yield an execution and the completed children of its blocks, all the way down."""
+        yield row
+        for child in self.children(row):
+            if child.sibling is not None and child.status is State.COMPLETED:
+                yield from self.parts(child)
+
+    def next_due(self) -> ExecutionRow | None:
+        """Return the execution to claim now: the highest priority first, then the longest due."""
+        rows = (row for row in self.live.values() if row.generation <= LAST_GENERATION)
+        due = [row for row in rows if is_free(row) and is_due(row, self.now)]
+        return min(due, key=lambda row: (-row.priority, row.scheduled_at, row.id), default=None)
 
 
-def _is_free(row: ExecutionRow) -> bool:
+def is_free(row: ExecutionRow) -> bool:
+    """Return whether an execution is to be claimed when its time comes."""
     return row.status in (State.PENDING, State.COMPENSATING) and row.lock_token is None
 
 
-def is_overdue(wait: WaitRow, now: datetime) -> bool:
-    """Return whether the time of a wait is over that something else than time answers."""
-    return wait.request.kind != "sleep" and wait.due_at is not None and wait.due_at <= now
-
-
-def _is_due(row: ExecutionRow, now: datetime) -> bool:
+def is_due(row: ExecutionRow, now: datetime) -> bool:
+    """Return whether an execution's time has come."""
     return row.scheduled_at is not None and row.scheduled_at <= now
 
 
-def _instants(row: ExecutionRow) -> Iterable[datetime]:
-    if _is_free(row) and row.scheduled_at is not None:
-        yield row.scheduled_at
-    if row.status is State.WAITING:
-        yield from (wait.due_at for wait in row.open_waits if wait.due_at is not None)
+def _give_up_waits(row: ExecutionRow) -> None:
+    for wait in row.open_waits:
+        wait.status = "cancelled"

@@ -8,6 +8,7 @@ from durable_otp.testing.world import LIMITS, World
 from durable_otp.workflow.builder import Workflow
 from durable_otp.workflow.execution import Execution
 from durable_otp.workflow.json_form import canonical
+from durable_otp.workflow.options import LONGEST_DURATION
 from durable_otp.workflow.wait import check_wait_name
 
 
@@ -35,9 +36,12 @@ class WorkflowTester:
 
         Raises:
             TypeError: It is not a duration.
-            ValueError: It is negative or not finite.
+            ValueError: It is negative, not finite, or longer than 100 years.
         """
-        self._world.advance(in_seconds(duration, what="advance's duration"))
+        seconds = in_seconds(duration, what="advance's duration")
+        if seconds > LONGEST_DURATION:
+            raise ValueError(f"advance's duration must be at most 100 years, not {duration!r}.")
+        self._world.advance(seconds)
         return self.execution
 
     def send_event(self, name: str, payload: Any = None) -> Execution:
@@ -61,7 +65,7 @@ class WorkflowTester:
         """Answer an open input of the execution or of a child, run on, and return the execution.
 
         Raises:
-            InputRejected: The answer does not fit the input's type, choices or fields; it stays open.
+            InputRejected: The answer does not fit what was asked for; the input stays open.
             NoPendingInput: No such input is open.
             SerializationError: The answer has no JSON form.
         """

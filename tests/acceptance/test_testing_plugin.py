@@ -1,6 +1,7 @@
 """The pytest plugin, in a project of its own that knows it by its entry point only."""
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -185,3 +186,10 @@ def test_it(durable, durable_runtime, workflows, settings, named):
     assert "4 passed" in output, output
     assert len(notes) == 4
     assert not {note.split()[0] for note in notes} & schemas(dsn)
+
+
+def test_what_the_page_shows_works(project, dsn) -> None:
+    page = (ROOT / "docs" / "testing.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```$", page, flags=re.DOTALL | re.MULTILINE)
+    output, _ = project("\n".join(blocks), dsn)
+    assert f"{page.count('def test_')} passed" in output, output

@@ -23,8 +23,8 @@ def event(*names: str, kind: str = "event", **options: Any) -> WaitRequest:
     return WaitRequest(kind=kind, names=names, **options)
 
 
-def ask(name: str, *, type: str = "approval", **options: Any) -> WaitRequest:
-    asked = question(type, choices=options.pop("choices", None))
+def ask(name: str, *, choices: list[str] | None = None, **options: Any) -> WaitRequest:
+    asked = question("approval" if choices is None else "choice", choices=choices)
     return WaitRequest(kind="input", names=(name,), question=asked, **options)
 
 
@@ -103,7 +103,7 @@ def test_what_has_ended_takes_no_events(side: Side, end: str) -> None:
 
 
 def test_an_answer_wakes_who_asked(side: Side) -> None:
-    id_ = waiting(side, ask("manager"), ask("color", type="choice", choices=["red", "blue"]))
+    id_ = waiting(side, ask("manager"), ask("color", choices=["red", "blue"]))
     with pytest.raises(InputRejected):
         side.provide_input(id_, "color", "green")
     with pytest.raises(NoPendingInput, match=r"'shape'; open are: 'color', 'manager'"):
@@ -120,9 +120,9 @@ def test_an_answer_wakes_who_asked(side: Side) -> None:
 
 
 def test_a_question_asked_again_stays_as_it_was(side: Side) -> None:
-    id_ = waiting(side, ask("color", type="choice", choices=["red"]), sleep_for(5))
+    id_ = waiting(side, ask("color", choices=["red"]), sleep_for(5))
     side.advance(5)
-    again = ask("color", type="choice", choices=["blue"])
+    again = ask("color", choices=["blue"])
     claimed(side, id_).suspend("one", 1, [(0, again)])
     with pytest.raises(InputRejected):
         side.provide_input(id_, "color", "blue")

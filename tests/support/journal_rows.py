@@ -3,17 +3,18 @@
 from typing import Any
 
 from durable_otp import Retry, Workflow
-from durable_otp.engine.journal import Attempt, Completion, Failure, Journal
-from durable_otp.workflow.wait import WaitRequest
+from durable_otp.engine.journal import Attempt, Completion, Failure
+from durable_otp.engine.journals import Journals
+from durable_otp.workflow.suspension import WaitRequest
 from tests.support.journals import Side
 
 ERROR = {"type": "ValueError", "message": "no", "stacktrace": None}
 
 
-def workflow(*names: str, **options: Any) -> Workflow:
-    made = Workflow("steps", retry=Retry(max_attempts=5), **options)
-    for name in names or ("one", "two", "three"):
-        made.step(name=name)(lambda: None)
+def workflow(*names: str, name: str = "steps", **options: Any) -> Workflow:
+    made = Workflow(name, retry=Retry(max_attempts=5), **options)
+    for step in names or ("one", "two", "three"):
+        made.step(name=step)(lambda: None)
     return made
 
 
@@ -45,7 +46,7 @@ def sleep_for(seconds: float) -> WaitRequest:
     return WaitRequest(kind="sleep", seconds=seconds)
 
 
-def begun(side: Side, *names: str, given: Any = None, **options: Any) -> tuple[str, Journal]:
+def begun(side: Side, *names: str, given: Any = None, **options: Any) -> tuple[str, Journals]:
     """Start an execution and claim it."""
     id_ = side.start(workflow(*names, **options), given)
     journal = side.claim(id_)
@@ -53,7 +54,7 @@ def begun(side: Side, *names: str, given: Any = None, **options: Any) -> tuple[s
     return id_, journal
 
 
-def claimed(side: Side, id_: str) -> Journal:
+def claimed(side: Side, id_: str) -> Journals:
     journal = side.claim(id_)
     assert journal is not None
     return journal

@@ -7,13 +7,16 @@ from datetime import timedelta
 from typing import Any, Protocol
 
 from durable_otp.client import Durable
-from durable_otp.engine.journal import Journal
-from durable_otp.storage import queue, test_clock, waits
+from durable_otp.engine.journals import Journals
+from durable_otp.runtime.wait_timeouts import DUTIES
+from durable_otp.storage import queue, test_clock
 from durable_otp.storage.database import Database
 from durable_otp.storage.journal import Holder, PostgresJournal
-from durable_otp.testing import mail, report
+from durable_otp.storage.settlement import release
+from durable_otp.testing import mail, report, upkeep
 from durable_otp.testing.journal import MemoryJournal
-from durable_otp.testing.ledger import Ledger
+from durable_otp.testing.known import KnownWorkflows
+from durable_otp.testing.ledger import Beginning, Ledger, is_due, is_free
 from durable_otp.workflow.builder import Workflow
 from durable_otp.workflow.execution import Execution
 from tests.support.tables import Tables, migrated_tables
@@ -27,10 +30,10 @@ class Side(Protocol):
     def start(self, workflow: Workflow, given: Any = None) -> str:
         """Start an execution and return its id."""
 
-    def claim(self, execution_id: str) -> Journal | None:
+    def claim(self, execution_id: str) -> Journals | None:
         """Claim an execution if it is due; return the journal of the claim."""
 
-    def stranger(self, execution_id: str) -> Journal:
+    def stranger(self, execution_id: str) -> Journals:
         """Return the journal of somebody who does not hold the execution."""
 
     def execution(self, execution_id: str) -> Execution:
@@ -45,31 +48,43 @@ class Side(Protocol):
     def provide_input(self, execution_id: str, name: str, data: Any) -> None:
         """Answer an open input of the execution."""
 
+    def children(self, execution_id: str) -> list[str]:
+        """Return the ids of the execution's children, as they were created."""
+
 
 class Memory:
     """`durable_otp.testing`'s."""
 
     def __init__(self) -> None:
         self.ledger = Ledger()
+        self.known: KnownWorkflows | None = None
 
     def start(self, workflow: Workflow, given: Any = None) -> str:
         definition = workflow.definition()
-        return self.ledger.start(definition, definition.validate_input(given)[1]).id
+        self.known = KnownWorkflows(workflow)
+        how = Beginning(deadline_at=self.ledger.after(definition.timeout))
+        return self.ledger.start(definition, definition.validate_input(given)[1], how).id
 
-    def claim(self, execution_id: str) -> Journal | None:
-        row = self.ledger.next_due()
-        if row is None or row.id != execution_id:
+    def claim(self, execution_id: str) -> Journals | None:
+        upkeep.keep_up(self.ledger)
+        row = self.ledger.rows[execution_id]
+        if not is_free(row) or not is_due(row, self.ledger.now):
             return None
-        return MemoryJournal(self.ledger, row, self.ledger.claim(row))
+        return self._journal(execution_id, self.ledger.claim(row))
 
-    def stranger(self, execution_id: str) -> Journal:
-        return MemoryJournal(self.ledger, self.ledger.rows[execution_id], STRANGER)
+    def stranger(self, execution_id: str) -> Journals:
+        return self._journal(execution_id, STRANGER)
+
+    def _journal(self, execution_id: str, lock_token: str) -> Journals:
+        assert self.known is not None
+        return MemoryJournal(self.ledger, self.known, self.ledger.rows[execution_id], lock_token)
 
     def execution(self, execution_id: str) -> Execution:
-        return report.execution(self.ledger.rows[execution_id])
+        upkeep.keep_up(self.ledger)
+        return report.execution(self.ledger, self.ledger.rows[execution_id])
 
     def advance(self, seconds: float) -> None:
-        self.ledger.skip(seconds)
+        upkeep.skip_to(self.ledger, self.ledger.now + timedelta(seconds=seconds))
 
     def send_event(self, execution_id: str, name: str, payload: Any = None) -> None:
         row = self.ledger.rows[execution_id]
@@ -82,6 +97,10 @@ class Memory:
         row, wait = mail.open_input([self.ledger.rows[execution_id]], name)
         mail.answer(wait, data)
         self.ledger.wake(row)
+
+    def children(self, execution_id: str) -> list[str]:
+        upkeep.keep_up(self.ledger)
+        return [child.id for child in self.ledger.children(self.ledger.rows[execution_id])]
 
 
 class Postgres:
@@ -99,14 +118,17 @@ class Postgres:
     def start(self, workflow: Workflow, given: Any = None) -> str:
         return self.client.start(workflow, given).id
 
-    def claim(self, execution_id: str) -> Journal | None:
-        status = self.tables.row(execution_id)
-        for claim in self.database.run(queue.fetch_jobs, status["queue"], 10, "somebody", None):
+    def claim(self, execution_id: str) -> Journals | None:
+        found = self.tables.row(execution_id)["queue"]
+        claims = self.database.run(queue.fetch_jobs, found, 100, "somebody", None)
+        others = [(each.id, each.lock_token) for each in claims if each.id != execution_id]
+        self.database.run(release, others)
+        for claim in claims:
             if claim.id == execution_id:
                 return PostgresJournal(self.database, Holder(claim.id, claim.lock_token))
         return None
 
-    def stranger(self, execution_id: str) -> Journal:
+    def stranger(self, execution_id: str) -> Journals:
         return PostgresJournal(self.database, Holder(execution_id, STRANGER))
 
     def execution(self, execution_id: str) -> Execution:
@@ -114,7 +136,8 @@ class Postgres:
 
     def advance(self, seconds: float) -> None:
         self.database.run(test_clock.advance, timedelta(seconds=seconds))
-        self.database.run(waits.end_overdue_waits, 100)
+        for duty in DUTIES:
+            duty.perform(self.database, 100)
         self.database.run(queue.wake_sleeping_workflows, 100)
 
     def send_event(self, execution_id: str, name: str, payload: Any = None) -> None:
@@ -122,6 +145,13 @@ class Postgres:
 
     def provide_input(self, execution_id: str, name: str, data: Any) -> None:
         self.client.provide_input(execution_id, name, data)
+
+    def children(self, execution_id: str) -> list[str]:
+        rows = self.tables.sql(
+            "SELECT id::text FROM durable.workflow_executions WHERE parent_id = %s ORDER BY id",
+            [execution_id],
+        )
+        return [row["id"] for row in rows]
 
 
 @contextmanager
@@ -139,6 +169,9 @@ def comparable(execution: Execution) -> dict[str, Any]:
     """Return what must be the same on both sides: all but ids, and times only by being there."""
     fields = asdict(execution)
     fields["steps"] = [_plain(step) for step in fields["steps"]]
+    fields["compensation_results"] = [
+        {**result, "error": _error(result["error"])} for result in fields["compensation_results"]
+    ]
     return _plain(fields)
 
 
@@ -156,4 +189,5 @@ def _error(error: Any) -> Any:
     """Return an error without the trace of calls, which goes through other code on each side."""
     if not isinstance(error, dict):
         return error
-    return {name: value for name, value in error.items() if name != "stacktrace"}
+    known = {name: value for name, value in error.items() if name != "stacktrace"}
+    return known | ({"child": error["child"]["name"]} if "child" in error else {})
