@@ -70,6 +70,18 @@ class AsyncHandle:
         """Cancel it and its children; raise ``AlreadyFinished`` when it has ended."""
         await self._client.cancel(self.id, reason)
 
+    async def send_event(self, name: str, payload: Any = None) -> None:
+        """Send it an event, which is kept until a wait consumes it."""
+        await self._client.send_event(self.id, name, payload)
+
+    async def provide_input(self, name: str, data: Any) -> None:
+        """Answer an input that it asks for."""
+        await self._client.provide_input(self.id, name, data)
+
+    async def retry(self) -> None:
+        """Have it go on after it failed or was cancelled; see ``Durable.retry``."""
+        await self._client.retry(self.id)
+
 
 class AsyncDurable:
     """A client of one schema whose methods are coroutines; see ``Durable`` for what they do."""
@@ -98,7 +110,22 @@ class AsyncDurable:
     status = _in_thread(Durable.status)
     list_executions = _in_thread(Durable.list_executions)
     count_executions = _in_thread(Durable.count_executions)
+    list_children = _in_thread(Durable.list_children)
     cancel = _in_thread(Durable.cancel)
+    create_schedule = _in_thread(Durable.create_schedule)
+    update_schedule = _in_thread(Durable.update_schedule)
+    delete_schedule = _in_thread(Durable.delete_schedule)
+    get_schedule = _in_thread(Durable.get_schedule)
+    list_schedules = _in_thread(Durable.list_schedules)
+    enable_schedule = _in_thread(Durable.enable_schedule)
+    disable_schedule = _in_thread(Durable.disable_schedule)
+    send_event = _in_thread(Durable.send_event)
+    provide_input = _in_thread(Durable.provide_input)
+    list_pending_inputs = _in_thread(Durable.list_pending_inputs)
+    list_pending_events = _in_thread(Durable.list_pending_events)
+    list_events = _in_thread(Durable.list_events)
+    retry = _in_thread(Durable.retry)
+    delete_executions = _in_thread(Durable.delete_executions)
     migrate = _in_thread(Durable.migrate)
 
     async def subscribe(self) -> AsyncMoveSubscription:
@@ -164,6 +191,20 @@ class AsyncDurable:
             connection=None if connection is None else usable_in_threads(connection),
         )
         return [AsyncHandle(handle.id, self) for handle in handles]
+
+    async def trigger_schedule(
+        self,
+        name: str,
+        input: Any = None,  # noqa: A002 - the contract's name
+    ) -> AsyncHandle:
+        """Start a run of a schedule now; see ``Durable.trigger_schedule``."""
+        handle = await asyncio.to_thread(self.blocking.trigger_schedule, name, input)
+        return AsyncHandle(handle.id, self)
+
+    async def fork(self, id: str, from_step: str) -> AsyncHandle:  # noqa: A002 - the contract's name
+        """Start a new execution from a copy of another one's journal; see ``Durable.fork``."""
+        handle = await asyncio.to_thread(self.blocking.fork, id, from_step)
+        return AsyncHandle(handle.id, self)
 
     async def wait_for_end(self, id: str, deadline: Deadline) -> State:  # noqa: A002 - the contract's name
         """Return an execution's status once it is final, or when the deadline has passed."""

@@ -52,6 +52,34 @@ class AlreadyFinished(DurableError):  # noqa: N818 - the contract's name
     """The execution is in a final state and cannot be changed."""
 
 
+class ScheduleError(DurableError):
+    """A schedule is told something impossible; ``field`` names what."""
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class ScheduleExists(DurableError):  # noqa: N818 - the contract's name
+    """There is a schedule of this name already."""
+
+
+class ScheduleNotFound(DurableError):  # noqa: N818 - the contract's name
+    """No schedule has this name."""
+
+
+class NotRetryable(DurableError):  # noqa: N818 - the contract's name
+    """The execution is in a status that a retry does not lead out of."""
+
+
+class ParentFinished(DurableError):  # noqa: N818 - the contract's name
+    """The execution is a child whose parent has ended; retry the parent."""
+
+
+class NotForkable(DurableError):  # noqa: N818 - reads as the sentence it reports
+    """The execution cannot be forked from this step, or not at all."""
+
+
 class WorkflowFailed(DurableError):  # noqa: N818 - the contract's name
     """The execution ended without completing; ``error`` and ``status`` say how."""
 
@@ -61,8 +89,32 @@ class WorkflowFailed(DurableError):  # noqa: N818 - the contract's name
         self.status = status
 
 
+class WaitTimeout(DurableError, TimeoutError):  # noqa: N818 - the contract's name
+    """Raised inside a step by a wait whose time is over and that has no ``timeout_value``."""
+
+
+class NoPendingInput(DurableError):  # noqa: N818 - the contract's name
+    """The execution asks for no input of this name, or no longer."""
+
+
+class InputRejected(DurableError):  # noqa: N818 - the contract's name
+    """The answer does not fit what is asked; the input stays open."""
+
+
 class ResultTimeout(DurableError, TimeoutError):  # noqa: N818 - the contract's name
     """The execution had not ended when the caller's timeout passed; it goes on."""
+
+
+class ChildFailed(DurableError):  # noqa: N818 - the contract's name
+    """Raised in a step whose called workflow did not complete; ``error`` and ``status`` say how."""
+
+    def __init__(
+        self, message: str, *, error: dict[str, Any] | None, status: str, execution_id: str
+    ) -> None:
+        super().__init__(message)
+        self.error = error
+        self.status = status
+        self.execution_id = execution_id
 
 
 class DatabaseUnreachable(DurableError):  # noqa: N818 - reads as the sentence it reports

@@ -6,7 +6,12 @@ from durable_otp.errors import (
     DefinitionError,
     DurableError,
     ExecutionNotFound,
+    InputRejected,
     InvalidInput,
+    NoPendingInput,
+    ScheduleError,
+    ScheduleExists,
+    ScheduleNotFound,
     SerializationError,
     WorkflowNotFound,
 )
@@ -17,8 +22,17 @@ NOT_FOUND = 3
 AMBIGUOUS = 4
 FOUND_SOMETHING = 5
 
-_MISTAKES = (ConfigError, DefinitionError, InvalidInput, SerializationError, ValueError)
-_UNKNOWN = (ExecutionNotFound, WorkflowNotFound)
+_MISTAKES = (
+    ConfigError,
+    DefinitionError,
+    InputRejected,
+    InvalidInput,
+    ScheduleError,
+    ScheduleExists,
+    SerializationError,
+    ValueError,
+)
+_UNKNOWN = (ExecutionNotFound, NoPendingInput, ScheduleNotFound, WorkflowNotFound)
 
 
 class UsageMistake(DurableError):  # noqa: N818 - reads as the sentence it reports

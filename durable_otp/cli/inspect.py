@@ -1,18 +1,26 @@
-"""``durable-otp inspect``: one execution whole: its steps, attempts, errors and output."""
+"""``durable-otp inspect``: one execution whole: its steps, attempts, errors, children, output."""
 
 import json as json_text
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from durable_otp.cli.identifying import execution_id
 from durable_otp.cli.listing import took
 from durable_otp.cli.options import AsJson, ConfigOption, DsnOption, IdArgument, SchemaOption
+from durable_otp.cli.pending import waited_for
 from durable_otp.cli.screen import console, duration, one_line, print_json, say, shown, table
 from durable_otp.cli.target import Where, opened
 from durable_otp.workflow.execution import Execution, StepExecution, as_json
+from durable_otp.workflow.human_input import PendingInput
+from durable_otp.workflow.mailbox import PendingEvent
+from durable_otp.workflow.state import State
 
 STEP_COLUMNS = ("Step", "Visit", "Attempt", "Status", "Started", "Took", "Error")
 NARROWER_WITHOUT = ("Visit", "Started", "Took")
+CHILD_COLUMNS = ("Child", "Workflow", "Status", "Queue", "Step", "Started", "Took", "Error")
+NARROWER_WITHOUT_FOR_CHILDREN = ("Started", "Queue", "Took", "Workflow", "Step", "Error")
+MOST_CHILDREN = 20
 LABEL_WIDTH = 14
 
 
@@ -23,16 +31,24 @@ def inspect(
     schema: SchemaOption = None,
     json: AsJson = False,
 ) -> None:
-    """Show an execution with every attempt of its steps, their errors and what they printed."""
+    """Show an execution with every attempt of its steps, what they printed, and its children."""
     with opened(Where(config, dsn, schema)) as target:
         execution = target.client.get_execution(execution_id(target, prefix), steps=True)
+        inputs = target.client.list_pending_inputs(execution.id)
+        events = target.client.list_pending_events(execution.id)
+        whole = execution_id(target, prefix)
+        execution = target.client.get_execution(whole, steps=True)
+        children = [] if json else target.client.list_children(whole)
     if json:
         print_json(as_json(execution))
         return
     for label, value in _facts(execution):
         if value is not None:
             say(f"{label:<{LABEL_WIDTH}}{shown(value)}")
+    for wait in [*map(_asked_for, inputs), *map(_waited_for, events)]:
+        say(f"{'waits for':<{LABEL_WIDTH}}{one_line(wait)}")
     _show_steps(execution.steps or [])
+    _show_children(children)
 
 
 def _facts(execution: Execution) -> Iterator[tuple[str, Any]]:
@@ -53,6 +69,20 @@ def _facts(execution: Execution) -> Iterator[tuple[str, Any]]:
     yield "input", json_text.dumps(execution.input, ensure_ascii=False)
     yield "context", json_text.dumps(execution.context, ensure_ascii=False)
     yield "error", _reason(execution.error)
+    for result in execution.compensation_results:
+        yield "undone" if result["error"] is None else "not undone", _undoing(result)
+
+
+def _asked_for(each: PendingInput) -> str:
+    return f"input {each.name!r} ({each.type}){_until(each.timeout_at)}"
+
+
+def _waited_for(each: PendingEvent) -> str:
+    return f"event {waited_for(each)}{_until(each.timeout_at)}"
+
+
+def _until(instant: datetime | None) -> str:
+    return "" if instant is None else f" until {shown(instant)}"
 
 
 def _show_steps(steps: list[StepExecution]) -> None:
@@ -60,7 +90,7 @@ def _show_steps(steps: list[StepExecution]) -> None:
         return
     rows = [
         (
-            step.path,
+            _title(step),
             step.visit,
             step.attempt,
             step.status,
@@ -76,18 +106,46 @@ def _show_steps(steps: list[StepExecution]) -> None:
         _show_attempt(step)
 
 
+def _show_children(children: list[Execution]) -> None:
+    """Print what its blocks run and what it has called; of many, those that matter first."""
+    if not children:
+        return
+    order = sorted(children, key=lambda child: child.status is State.COMPLETED)
+    rows = [
+        (child.id, child.workflow, child.status, child.queue, child.current_step,
+         child.started_at, took(child), _reason(child.error))
+        for child in order[:MOST_CHILDREN]
+    ]  # fmt: skip
+    say("")
+    columns, spare = CHILD_COLUMNS, NARROWER_WITHOUT_FOR_CHILDREN
+    console().print(table(columns, rows, expendable=spare, whole=("Child",)))
+    if len(children) > MOST_CHILDREN:
+        say(f"... and {len(children) - MOST_CHILDREN} more: durable-otp list --parent ID")
+
+
 def _show_attempt(step: StepExecution) -> None:
     """Print what an attempt left behind: where it failed, and what it wrote."""
     trace = ((step.error or {}).get("stacktrace") or "").rstrip()
     if not trace and not step.logs:
         return
     say("")
-    say(f"{one_line(step.path)}, attempt {step.attempt}:")
+    say(f"{one_line(_title(step))}, attempt {step.attempt}:")
     for entry in step.logs or ():
         for line in str(entry.get("message", "")).splitlines():
             say(f"  {one_line(str(entry.get('level', '')))}: {one_line(line)}")
     for line in trace.splitlines():
         say(f"  {_visible(line)}")
+
+
+def _title(step: StepExecution) -> str:
+    """Return what a row is called: a step by its path, what undoes one with its handler's name."""
+    return f"{step.path} (undone by {step.name})" if step.is_compensation else step.path
+
+
+def _undoing(result: dict[str, Any]) -> str:
+    done = f"{result['step']} by {result['compensation']}"
+    reason = _reason(result["error"])
+    return done if reason is None else f"{done}: {reason}"
 
 
 def _visible(line: str) -> str:

@@ -10,14 +10,20 @@ from durable_otp import __version__
 from durable_otp.cli import (
     cancel,
     check,
+    cleanup,
     demo,
+    event,
     failures,
     inspect,
     listing,
     migrate,
+    pending,
     pg,
+    provide,
     queues,
+    retry,
     run,
+    schedules,
     start,
     status,
     tree,
@@ -40,7 +46,13 @@ app.command("run")(run.run)
 app.command("list")(listing.list_executions)
 app.command("inspect")(inspect.inspect)
 app.command("cancel")(cancel.cancel)
+app.command("pending")(pending.pending)
+app.command("input")(provide.provide)
+app.command("event")(event.event)
+app.command("retry")(retry.retry)
+app.command("cleanup")(cleanup.cleanup)
 app.add_typer(queues.app, name="queues")
+app.add_typer(schedules.app, name="schedules")
 app.add_typer(pg.app, name="pg")
 
 

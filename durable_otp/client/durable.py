@@ -6,11 +6,16 @@ from pathlib import Path
 from typing import Any, Self, overload
 
 from durable_otp import config
+from durable_otp.client.families import FamilyQuestions
 from durable_otp.client.handle import Handle, polls
+from durable_otp.client.operating import OperatorVerbs
+from durable_otp.client.schedules import ScheduleCalls
 from durable_otp.client.starting import StartableWorkflows, StartOptions
+from durable_otp.client.waiting import WaitingCalls
 from durable_otp.clock import Deadline
 from durable_otp.storage import executions, reports
 from durable_otp.storage import queue as claims
+from durable_otp.storage.aftermath import run_ending
 from durable_otp.storage.ending import EndListener
 from durable_otp.storage.foreign import ForeignConnection
 from durable_otp.storage.migrator import Migrator
@@ -23,7 +28,7 @@ from durable_otp.workflow.json_form import MAX_BYTES, canonical
 from durable_otp.workflow.state import FINAL, State
 
 
-class Durable:
+class Durable(FamilyQuestions, OperatorVerbs, ScheduleCalls, WaitingCalls):
     """A client of one schema; safe to use from many threads and after a fork.
 
     Connections are opened when first needed, ten at most; whoever waits for a result has one more.
@@ -42,6 +47,7 @@ class Durable:
     ) -> None:
         self.dsn = known_dsn(dsn)
         self.schema = schema
+        self._max_payload = max_payload
         self._database = PooledDatabase(self.dsn, schema)
         self._workflows = StartableWorkflows(self._database, max_payload=max_payload)
 
@@ -216,7 +222,8 @@ class Durable:
             AlreadyFinished: It has ended, or is compensating.
             ExecutionNotFound: There is none with this id.
         """
-        self._database.run(executions.cancel, id, canonical(reason, what="reason"))
+        reason = canonical(reason, what="reason")
+        run_ending(self._database.run, executions.cancel, id, reason)
 
     def wait_for_end(self, id: str, deadline: Deadline) -> State:  # noqa: A002 - the contract's name
         """Return an execution's status once it is final, or when the deadline has passed.

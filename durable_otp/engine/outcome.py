@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from durable_otp.workflow.wait import WaitRequest
+from durable_otp.engine.family_journal import Opening
+from durable_otp.workflow.suspension import WaitRequest
 
 
 class Outcome(StrEnum):
@@ -13,6 +14,9 @@ class Outcome(StrEnum):
 
     COMPLETED = "completed"
     FAILED = "failed"
+    """It has failed, or begins to undo what it did: under another claim."""
+    COMPENSATED = "compensated"
+    COMPENSATION_FAILED = "compensation_failed"
     WAITING = "waiting"
     RETRY_LATER = "retry_later"
     MOVED = "moved"
@@ -34,6 +38,8 @@ class Returned:
     """The target it asked to go on at."""
     next_path: str | None = None
     """Where the execution goes on; None: it has reached its end."""
+    results: Mapping[str, Any] | None = None
+    """What a block's children gave, in JSON form; None for what is no block."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +58,15 @@ class Suspended:
 
 
 @dataclass(frozen=True)
+class FannedOut:
+    """A block is to be opened, or its children have not all ended: it waits for them."""
+
+    opening: Opening
+
+
+@dataclass(frozen=True)
 class Interrupted:
     """The body was interrupted by its manager."""
 
 
-AttemptEnd = Returned | Raised | Suspended | Interrupted
+AttemptEnd = Returned | Raised | Suspended | FannedOut | Interrupted

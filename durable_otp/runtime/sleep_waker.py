@@ -12,6 +12,8 @@ from durable_otp.runtime.settings import SiblingSettings
 from durable_otp.storage.database import Database
 from durable_otp.storage.queue import next_wake, wake_sleeping_workflows
 
+REST_WHEN_LOCKED = 0.05  # what is due and still there, somebody else is writing to
+
 
 class SleepWaker:
     """One round: wake a batch of those that are due."""
@@ -28,9 +30,9 @@ class SleepWaker:
         if woken == self._settings.batch_size:
             return 0.0
         due = self._database.run(next_wake)
-        return (
-            self._settings.interval if due is None else min(self._settings.interval, max(0.0, due))
-        )
+        if due is None:
+            return self._settings.interval
+        return min(self._settings.interval, due if due > 0 else REST_WHEN_LOCKED)
 
 
 def sleep_waker(parent: ParentLink, title: str, settings: SiblingSettings) -> None:

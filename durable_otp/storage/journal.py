@@ -1,40 +1,36 @@
-"""The engine's journal in PostgreSQL: one committed, fenced write per step.
+"""The engine's journal in PostgreSQL: one committed, fenced write per step."""
 
-The ids of the rows are made before the first try. When a write finds its claim gone, it looks for
-its own row: if that is there, an earlier try had succeeded and only its answer was lost.
-"""
-
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from durable_otp.engine.journal import (
     Answer,
-    Attempt,
     Completion,
     Entry,
     Failure,
-    LogEntries,
     VisitRecord,
 )
-from durable_otp.errors import ClaimLost
+from durable_otp.storage.calls import CHILD, called_answers, called_parameters
+from durable_otp.storage.compensations import PostgresCompensationJournal
 from durable_otp.storage.database import Database
+from durable_otp.storage.families import children_ended
+from durable_otp.storage.family_journal import PostgresFamilyJournal
 from durable_otp.storage.identity import new_id
-from durable_otp.storage.operation import Operation
+from durable_otp.storage.journal_writing import (
+    Holder,
+    JournalWriter,
+    Parameters,
+    attempt_parameters,
+    failure_parameters,
+    json_text,
+    record_step,
+)
+from durable_otp.storage.once import PostgresOnceJournal
+from durable_otp.storage.operation import Operation, Row, transaction
 from durable_otp.storage.statements import Statement
-from durable_otp.workflow.json_form import encode
-from durable_otp.workflow.wait import WaitRequest
-
-Parameters = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Holder:
-    """The claim that every write of a journal names."""
-
-    id: str
-    lock_token: str
+from durable_otp.storage.waits import asked, suspend, suspend_and_look
+from durable_otp.workflow.suspension import WaitRequest
 
 
 class PostgresJournal:
@@ -46,6 +42,12 @@ class PostgresJournal:
     def __init__(self, database: Database, holder: Holder) -> None:
         self._database = database
         self._holder = holder
+        self._writer = JournalWriter(database, holder)
+        self.family = PostgresFamilyJournal(database, holder.id, holder.lock_token)
+        self.compensations = PostgresCompensationJournal(self._writer)
+        self.once_results = PostgresOnceJournal(database, holder)
+        self._leaves_open: tuple[str, int] | None = None
+        """The visit that has open waits, which end at its checkpoint."""
 
     def entries(self) -> Sequence[Entry]:
         """Return the completed steps from the newest snapshot on, oldest first."""
@@ -53,53 +55,55 @@ class PostgresJournal:
 
     def visit(self, path: str) -> VisitRecord:
         """Return what is recorded of the visit that comes next at ``path``."""
-        return self._database.run(visit_record, self._holder.id, path)
+        record, has_open_waits = self._database.run(visit_record, self._holder.id, path)
+        self._leaves_open = (path, record.visit) if has_open_waits else None
+        return record
 
     def checkpoint(self, completion: Completion) -> None:
         """Record a completed step; without a ``next_path`` the execution is completed with it."""
         name = "complete" if completion.next_path is None else "checkpoint"
-        self._write(name, _completed(completion))
+        attempt = completion.attempt
+        if self._leaves_open == (attempt.path, attempt.visit):
+            self._leaves_open = None
+            step = {"step_id": new_id(), **_completed(completion)}
+            self._writer.run(record_step_and_close_waits, step, name)
+        else:
+            self._writer.write(name, _completed(completion))
 
     def record_failure(self, failure: Failure) -> None:
         """Record a failed attempt that the same worker follows up."""
-        self._write("record_failed_attempt", _failed(failure))
+        self._writer.write("record_failed_attempt", failure_parameters(failure))
 
     def retry_later(self, failure: Failure, delay: float) -> None:
         """Record a failed attempt and give the claim back until ``delay`` seconds have passed."""
-        self._write("retry_later", {**_failed(failure), "delay": delay})
+        self._writer.write("retry_later", {**failure_parameters(failure), "delay": delay})
 
     def fail(self, error: Mapping[str, Any], path: str | None, failure: Failure | None) -> None:
-        """End the execution as failed, together with its last attempt if there was one."""
-        attempt = _no_attempt(error) if failure is None else _failed(failure)
-        self._write("fail", {**attempt, "path": path})
+        """End the execution as failed, together with its last attempt if there was one.
+
+        One that has something to undo compensates instead, under another claim.
+        """
+        attempt = _no_attempt(error) if failure is None else failure_parameters(failure)
+        self._writer.fail({**attempt, "path": path})
 
     def move(self, queue: str, path: str) -> None:
         """Give the claim back to another queue, where the step at ``path`` is to run."""
-        self._run(move, {"queue": queue, "path": path})
+        self._writer.run(move, {"queue": queue, "path": path})
 
-    def suspend(self, path: str, visit: int, waits: Sequence[tuple[int, WaitRequest]]) -> None:
-        """Record the waits by ordinal and give the claim back until one of them is answered."""
-        parameters = {"path": path, "visit": visit, "wait_ids": [new_id() for _ in waits]}
-        parameters |= {
-            "ordinals": [ordinal for ordinal, _ in waits],
-            "kinds": [request.kind for _, request in waits],
-            "seconds": [request.seconds for _, request in waits],
-            "instants": [request.at for _, request in waits],
-        }
-        self._run(suspend, parameters)
-
-    def _write(self, name: str, parameters: Parameters) -> None:
-        self._run(record_step, {"step_id": new_id(), **parameters}, name)
-
-    def _run(
-        self, operation: Callable[..., Operation[bool]], parameters: Parameters, *args: str
+    def suspend(
+        self, path: str, visit: int, waits: Sequence[tuple[int, WaitRequest]], *, attempt: int = 1
     ) -> None:
-        holder = {"id": self._holder.id, "lock_token": self._holder.lock_token}
-        if not self._database.run(operation, {**parameters, **holder}, *args):
-            raise ClaimLost(
-                f"Execution {self._holder.id} is held under another lock token now: this worker's "
-                "claim was recovered, cancelled or settled meanwhile."
-            )
+        """Record the waits by ordinal and give the claim back until one of them is answered.
+
+        ``attempt`` is the one that waits: a timeout counts for it and for no other.
+        """
+        calls = called_parameters(waits)
+        place = {"path": path, "visit": visit, "attempt": attempt, "calls": calls}
+        only_sleeps = all(request.kind == "sleep" for _, request in waits)
+        operation = suspend if only_sleeps else suspend_and_look
+        self._writer.run(operation, {**place, **asked(waits)})
+        if calls is not None:  # a child that is known already may have ended
+            self._database.run(children_ended, [self._holder.id])
 
 
 def journal_since_snapshot(execution_id: str) -> Operation[list[Entry]]:
@@ -108,42 +112,36 @@ def journal_since_snapshot(execution_id: str) -> Operation[list[Entry]]:
     return [Entry(**row) for row in rows]
 
 
-def visit_record(execution_id: str, path: str) -> Operation[VisitRecord]:
-    """Return what is recorded of the visit that comes next at ``path``."""
+def visit_record(execution_id: str, path: str) -> Operation[tuple[VisitRecord, bool]]:
+    """Return what is recorded of the next visit at ``path``, and whether it has open waits."""
     visits = yield Statement("visits_of", {"id": execution_id, "path": path})
     visit = visits[0]["visit"] + 1 if visits else 1
     key = {"id": execution_id, "path": path, "visit": visit}
     attempts = yield Statement("attempts_of", key)
     waits = yield Statement("waits_of", key)
-    answers = {
-        row["ordinal"]: Answer(row["kind"], row["status"] == "answered", row["answer"])
-        for row in waits
+    recorded = attempts[0]["recorded"]
+    answers: dict[int, Answer | None] = {
+        row["ordinal"]: _earlier(row, recorded + 1) for row in waits if row["kind"] != CHILD
     }
-    return VisitRecord(visit, attempts[0]["recorded"], attempts[0]["failed"], answers)
+    if any(row["kind"] == CHILD for row in waits):
+        answers |= yield from called_answers(key, recorded + 1)
+    known = {ordinal: answer for ordinal, answer in answers.items() if answer is not None}
+    record = VisitRecord(visit, recorded, attempts[0]["failed"], known)
+    return record, any(row["is_open"] for row in waits)
 
 
-def record_step(parameters: Parameters, name: str) -> Operation[bool]:
-    """Write a row of the journal; return whether it is there, by this try or an earlier one."""
-    rows = yield Statement(name, parameters)
+@transaction
+def record_step_and_close_waits(parameters: Parameters, name: str) -> Operation[Sequence[Row]]:
+    """Write a completed step and close the waits that it asked for and did not need."""
+    rows = yield from record_step(parameters, name)
     if rows:
-        return True
-    recorded = yield Statement("step_is_recorded", parameters)
-    return bool(recorded[0]["recorded"])
+        yield Statement("close_waits", parameters)
+    return rows
 
 
-def suspend(parameters: Parameters) -> Operation[bool]:
-    """Write the waits and give the claim back; return whether that is so, now or by a first try."""
-    rows = yield Statement("suspend", parameters)
-    if rows:
-        return True
-    recorded = yield Statement("wait_is_recorded", parameters)
-    return bool(recorded[0]["recorded"])
-
-
-def move(parameters: Parameters) -> Operation[bool]:
-    """Give the claim to another queue; return whether it was held."""
-    rows = yield Statement("move", parameters)
-    return bool(rows)
+def move(parameters: Parameters) -> Operation[Sequence[Row]]:
+    """Give the claim to another queue; return a row if it was held."""
+    return (yield Statement("move", parameters))
 
 
 def database_now() -> Operation[datetime]:
@@ -153,40 +151,31 @@ def database_now() -> Operation[datetime]:
     return now
 
 
-def json_text(value: Any) -> str:
-    """Return JSON text as a parameter for a jsonb column."""
-    return encode(value).decode()
+def _earlier(wait: Row, attempt: int) -> Answer:
+    """Return what an earlier run's wait means to the attempt that runs.
 
-
-def _attempt(attempt: Attempt, logs: LogEntries, duration: float) -> Parameters:
-    return {
-        "position": attempt.position,
-        "path": attempt.path,
-        "name": attempt.name,
-        "type": attempt.type,
-        "visit": attempt.visit,
-        "attempt": attempt.number,
-        "logs": json_text(logs),
-        "duration": duration,
-    }
+    A timeout is an answer, or the lack of one, to the attempt that saw it alone.
+    """
+    names = tuple(wait["names"])
+    if wait["status"] != "timed_out" or wait["attempt"] != attempt:
+        return Answer(wait["kind"], wait["status"] == "answered", wait["answer"], names)
+    return Answer(
+        wait["kind"], wait["has_timeout_value"], wait["timeout_value"], names, timed_out=True
+    )
 
 
 def _completed(completion: Completion) -> Parameters:
     snapshot = completion.snapshot
     return {
-        **_attempt(completion.attempt, completion.logs, completion.duration),
+        **attempt_parameters(completion.attempt, completion.logs, completion.duration),
         "output": None if completion.output is None else json_text(completion.output),
         "changes": json_text(completion.changes),
         "snapshot": None if snapshot is None else json_text(snapshot),
         "next_path": completion.next_path,
         "jumps": completion.jumps,
-    }
-
-
-def _failed(failure: Failure) -> Parameters:
-    return {
-        **_attempt(failure.attempt, failure.logs, failure.duration),
-        "error": json_text(failure.error),
+        "compensation": completion.compensation,
+        "results": None if completion.results is None else json_text(completion.results),
+        "result": None if completion.value is None else json_text(completion.value),
     }
 
 

@@ -16,6 +16,7 @@ from durable_otp.workflow.execution import Execution, StepExecution
 from durable_otp.workflow.state import State, StepState
 
 SHORTEST_ID_PREFIX = 4
+CHILDREN_AT_ONCE = 1000
 _ID_DIGITS = 32
 _HEX = re.compile(r"[0-9a-f]*")
 _PAGES = {"newest": "list_newest", "oldest": "list_oldest"}
@@ -82,7 +83,11 @@ def get_execution(execution_id: str, *, steps: bool = False) -> Operation[Execut
     rows = yield from _known("get_execution", execution_id)
     row = dict(rows[0])
     begun = row.pop("begun")
-    context = yield from folded_context(execution_id, row["input"])
+    if row["status"] == State.COMPENSATING:
+        row["compensation_results"] = yield from compensation_results(execution_id)
+    before = row.pop("block_context")  # a block's child begins with the context before the block
+    given = row["input"] if before is None else before
+    context = yield from folded_context(execution_id, given)
     return _execution(
         row,
         context=context,
@@ -101,6 +106,12 @@ def folded_context(execution_id: str, given: Any) -> Operation[dict[str, Any]]:
         else:
             context = row["snapshot"]
     return context
+
+
+def compensation_results(execution_id: str) -> Operation[list[dict[str, Any]]]:
+    """Return how each handler ended so far, in the order in which they ran."""
+    rows = yield Statement("compensation_results", {"id": execution_id})
+    return [dict(row) for row in rows]
 
 
 def list_executions(
@@ -131,6 +142,26 @@ def list_executions(
         return []
     rows = yield Statement(_PAGES[order], {**parameters, **place})
     return [_execution(row) for row in rows]
+
+
+def list_children(parent: str, status: Statuses = None) -> Operation[list[Execution]]:
+    """Return all children of an execution, in the order in which they were created.
+
+    Raises:
+        ExecutionNotFound: There is no such parent.
+        ValueError: A status is none.
+    """
+    filters = Filters(status=status, parent=parent)
+    yield from _known("inserted_at_of", parent)
+    found: list[Execution] = []
+    while True:
+        after = found[-1].id if found else None
+        page = yield from list_executions(
+            filters, order="oldest", limit=CHILDREN_AT_ONCE, after=after
+        )
+        found += page
+        if len(page) < CHILDREN_AT_ONCE:
+            return found
 
 
 def count_executions(filters: Filters) -> Operation[int]:
@@ -191,8 +222,9 @@ def _steps(execution: Row, begun: dict[str, Any] | None) -> Operation[list[StepE
 
 def _is_recorded(begun: dict[str, Any], steps: list[StepExecution]) -> bool:
     """Return whether the reported attempt has ended since: reports are older than checkpoints."""
+    place = (begun["path"], begun["visit"], bool(begun.get("is_compensation")))
     return any(
-        (step.path, step.visit) == (begun["path"], begun["visit"])
+        (step.path, step.visit, step.is_compensation) == place
         and (step.attempt >= begun["attempt"] or step.status is StepState.COMPLETED)
         for step in steps
     )
@@ -202,8 +234,10 @@ def _open_step(execution_id: str, visit: dict[str, Any], status: StepState) -> S
     """Return a row for an attempt that has none yet; its id stays the same until it has."""
     path, number, attempt = visit["path"], visit["visit"], visit["attempt"]
     started = visit.get("started_at")
+    is_compensation = bool(visit.get("is_compensation"))
+    key = f"{path} {number} {attempt}{' undone' if is_compensation else ''}"
     return StepExecution(
-        id=str(uuid5(UUID(execution_id), f"{path} {number} {attempt}")),
+        id=str(uuid5(UUID(execution_id), key)),
         path=path,
         name=visit.get("name") or path.rpartition("/")[2],
         type=visit.get("type") or "step",
@@ -216,9 +250,9 @@ def _open_step(execution_id: str, visit: dict[str, Any], status: StepState) -> S
         started_at=datetime.fromisoformat(started) if isinstance(started, str) else started,
         completed_at=None,
         duration_ms=None,
-        is_compensation=bool(visit.get("is_compensation")),
-        compensation_for=visit.get("compensation_for"),
-        child_id=None,
+        is_compensation=is_compensation,
+        compensation_for=path if is_compensation else None,
+        child_id=visit.get("child_id"),
     )
 
 

@@ -32,6 +32,9 @@ STILL: dict[str, Any] = {
     "stale_job_recovery": {"interval": HOUR},
     "zombie_recovery": {"interval": HOUR},
     "sleep_waker": {"interval": HOUR},
+    "scheduler": {"interval": HOUR},
+    "wait_timeouts": {"interval": HOUR},
+    "pruner": {"interval": HOUR},
 }
 
 

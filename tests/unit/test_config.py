@@ -6,8 +6,9 @@ from datetime import timedelta
 import pytest
 from pydantic import ValidationError
 
-from durable_otp.config import from_mapping, load
+from durable_otp.config import RetentionSection, from_mapping, load
 from durable_otp.errors import ConfigError
+from durable_otp.workflow.state import FINAL
 
 EXAMPLE = """
 [durable]
@@ -49,6 +50,8 @@ interval = "2m"
 [sleep_waker]
 interval = 1.5
 batch_size = 50
+[scheduler]
+interval = "5s"
 """
 
 
@@ -78,6 +81,7 @@ def test_every_key_of_the_contract_is_read(read):
     assert slow.max_executions_per_worker == 1000
     assert (config.supervisor.max_seconds, config.supervisor.shutdown_timeout) == (5.0, 30.0)
     assert (config.zombie_recovery.interval, config.sleep_waker.interval) == (120.0, 1.5)
+    assert config.scheduler.interval == 5.0
 
 
 def test_an_empty_file_has_every_default_and_one_queue(read):
@@ -88,6 +92,7 @@ def test_an_empty_file_has_every_default_and_one_queue(read):
     assert config.queues["default"].concurrency == 10
     assert config.queues["default"].max_memory is None
     assert config.sleep_waker.batch_size == 100
+    assert config.scheduler.interval == 1.0
 
 
 def test_python_gives_the_durable_keys_flat_and_queues_as_numbers():
@@ -276,3 +281,17 @@ def test_a_byte_order_mark_is_no_mistake(tmp_path):
     path = tmp_path / "config.toml"
     path.write_bytes(b'\xef\xbb\xbf[durable]\nname = "x"\n')
     assert load(path).durable.name == "x"
+
+
+def test_retention_says_how_long_what_ended_is_kept():
+    assert from_mapping({}, environ={}).retention.by_status() == {}
+    config = from_mapping({"retention": {"completed": "30d", "failed": 90}}, environ={})
+    assert config.retention.by_status() == {"completed": 30 * 86400.0, "failed": 90.0}
+    assert set(RetentionSection.model_fields) == {state.value for state in FINAL}
+    for section, said in (
+        ({"running": "1d"}, "retention.running is not a known key"),
+        ({"failed": 0}, "retention.failed must be more than zero"),
+        ({"completed": "a month"}, "retention.completed must be a duration"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            from_mapping({"retention": section}, environ={})

@@ -12,6 +12,11 @@ LISTEN "durable:command";
 -- name: listen_sleep
 LISTEN "durable:sleep";
 
+-- name: listen_schedule
+LISTEN "durable:schedule";
+-- name: listen_timeout
+LISTEN "durable:timeout";
+
 -- name: listen_done
 LISTEN "durable:done";
 

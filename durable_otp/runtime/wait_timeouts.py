@@ -1,0 +1,122 @@
+"""Ends what has waited for too long.
+
+It knows when the next one is due and sleeps until then; an earlier one is notified, and the
+interval is the net below both. Each kind of deadline is a duty of its own.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from durable_otp.clock import Deadline
+from durable_otp.events import emit
+from durable_otp.otp import ParentLink
+from durable_otp.otp.title import set_title
+from durable_otp.runtime import family_care
+from durable_otp.runtime.recurring import pause_of, serve
+from durable_otp.runtime.settings import SiblingSettings
+from durable_otp.storage import deadlines, waits
+from durable_otp.storage.aftermath import run_ending
+from durable_otp.storage.database import Database
+from durable_otp.storage.operation import Operation
+
+SHORTEST_REST = 0.02
+"""What is due and was not done is locked by somebody who is about to do it."""
+
+
+@dataclass(frozen=True)
+class Duty:
+    """One thing that time brings about.
+
+    Attributes:
+        perform: Does a batch of what is due, at most so many; returns how many it did.
+        next_due: Says in how many seconds there is more to do; None: nobody knows.
+    """
+
+    perform: Callable[[Database, int], int]
+    next_due: Callable[[], Operation[float | None]]
+
+
+def end_overdue_waits(database: Database, batch_size: int) -> int:
+    """End waits whose time is over, and tell the parents of executions that failed with it."""
+    count = run_ending(database.run, waits.end_overdue_waits, batch_size)
+    if count:
+        emit("waits_timed_out", count=count)
+    return count
+
+
+def end_overdue_executions(database: Database, batch_size: int) -> int:
+    """End executions whose deadline has passed, and tell their parents."""
+    count = run_ending(database.run, deadlines.end_overdue, batch_size)
+    if count:
+        emit("deadlines_passed", count=count)
+    return count
+
+
+def duties(interval: float) -> tuple[Duty, ...]:
+    """Return all that time brings about; ``interval`` (seconds) is for what nobody tells."""
+    return (
+        Duty(end_overdue_waits, waits.next_timeout),
+        Duty(end_overdue_executions, deadlines.next_deadline),
+        Duty(family_care.give_up_overdue_calls, waits.next_timeout),
+        Duty(at_most_every(interval, family_care.attend_left_parents), nobody_knows),
+        Duty(at_most_every(interval, family_care.cancel_orphans), nobody_knows),
+    )
+
+
+def at_most_every(
+    interval: float, perform: Callable[[Database, int], int]
+) -> Callable[[Database, int], int]:
+    """Return what does nothing within the interval after a round that found less than it may."""
+    next_round = Deadline(0)
+
+    def perform_in_time(database: Database, batch_size: int) -> int:
+        nonlocal next_round
+        if not next_round.passed:
+            return 0
+        done = perform(database, batch_size)
+        next_round = Deadline(0 if done == batch_size else interval)
+        return done
+
+    return perform_in_time
+
+
+def nobody_knows() -> Operation[float | None]:
+    """Return None: there is nothing to be asked."""
+    return None
+    yield
+
+
+class WaitTimeouts:
+    """One round: a batch of every duty."""
+
+    def __init__(
+        self, database: Database, settings: SiblingSettings, performed: tuple[Duty, ...] = ()
+    ) -> None:
+        self._database = database
+        self._settings = settings
+        self._duties = performed or duties(settings.interval)
+
+    def run_once(self) -> float:
+        """Do what is due; return the seconds until there may be more."""
+        return min(self._rest_after(duty) for duty in self._duties)
+
+    def _rest_after(self, duty: Duty) -> float:
+        batch_size = self._settings.batch_size
+        if duty.perform(self._database, batch_size) == batch_size:
+            return 0.0
+        due = self._database.run(duty.next_due)
+        if due is None:
+            return self._settings.interval
+        return min(self._settings.interval, max(SHORTEST_REST, due))
+
+
+def wait_timeouts(parent: ParentLink, title: str, settings: SiblingSettings) -> None:
+    """Be the process that ends waits until told to stop."""
+    set_title(title)
+    database = Database(
+        settings.database.dsn,
+        settings.database.schema,
+        role="wait_timeouts",
+        pause=pause_of(parent),
+    )
+    serve(parent, database, WaitTimeouts(database, settings), listen="listen_timeout")
