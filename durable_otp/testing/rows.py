@@ -165,7 +165,8 @@ class ExecutionRow:
         context = first_context(self.input) if self.sibling is None else self.sibling.context
         for entry in self.entries():
             context = fold(context, entry.changes) if entry.snapshot is None else entry.snapshot
-        return copied(context)
+        found: dict[str, Any] = copied(context)
+        return found
 
 
 def copied(value: Any) -> Any:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from durable_otp.engine.executor import Claim, Limits, execute
+from durable_otp.engine.claim import Claim, Limits
+from durable_otp.engine.executor import execute
 from durable_otp.engine.outcome import Outcome
 from durable_otp.testing import families, mail, report, upkeep
 from durable_otp.testing.host import InlineHost

@@ -59,7 +59,19 @@ def project(tmp_path: Path, installed: Path):
         environment |= {"PYTHONPATH": os.pathsep.join((str(ROOT), str(installed)))}
         environment |= {"DURABLE_DSN": dsn} if dsn else {}
         ended = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "."],
+            [
+                sys.executable,
+                "-m",
+                "pytest",
+                "-q",
+                "-W",
+                "error",
+                "-p",
+                "no:cacheprovider",
+                "-p",
+                "no:randomly",
+                ".",
+            ],
             cwd=directory,
             env=environment,
             capture_output=True,
@@ -79,15 +91,22 @@ def schemas(dsn: str) -> set[str]:
         return {name for (name,) in connection.execute("SELECT nspname FROM pg_namespace")}
 
 
-def test_a_test_has_a_schema_of_its_own_and_a_tree_that_runs_there(project, dsn) -> None:
+def test_a_test_has_a_schema_of_its_own_and_trees_that_end_with_it(project, dsn) -> None:
     output, notes = project(
         """
+import psutil
+pids = []
+
 def test_two(durable, durable_runtime):
-    durable_runtime([greet], queues={"default": 1})
+    pids.append(durable_runtime([greet], queues={"default": 1}).pid)
+    pids.append(durable_runtime([greet], queues={"slow": 1}, heartbeat_interval="1s").pid)
+    assert all(psutil.pid_exists(pid) for pid in pids)
     assert durable.start(greet, {"name": "you"}).result(timeout=20)["text"] == "hello you"
     note(durable)
 
 def test_another(durable):
+    assert len(pids) == 2
+    assert not any(psutil.pid_exists(pid) for pid in pids)
     assert durable.list_executions() == []
     note(durable)
 
@@ -103,26 +122,6 @@ def test_that_fails(durable):
     used = {note.split()[0] for note in notes}
     assert len(used) == 3
     assert not used & schemas(dsn)
-
-
-def test_the_trees_of_a_test_end_with_it(project, dsn) -> None:
-    output, _ = project(
-        """
-import psutil, pytest
-pids = []
-
-def test_one(durable, durable_runtime):
-    pids.append(durable_runtime([greet]).pid)
-    pids.append(durable_runtime([greet], queues={"slow": 1}, heartbeat_interval="1s").pid)
-    assert all(psutil.pid_exists(pid) for pid in pids)
-
-def test_two():
-    assert len(pids) == 2
-    assert not any(psutil.pid_exists(pid) for pid in pids)
-""",
-        dsn,
-    )
-    assert "2 passed" in output, output
 
 
 def test_without_a_dsn_there_is_a_private_server(project) -> None:

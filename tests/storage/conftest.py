@@ -60,7 +60,7 @@ def session_side(postgres_dsn: str) -> Iterator[Postgres]:
 @pytest.fixture
 def real_side(session_side: Postgres) -> Postgres:
     """The same, empty."""
-    session_side.tables.empty()
+    session_side.empty()
     return session_side
 
 

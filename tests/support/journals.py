@@ -1,5 +1,6 @@
 """Both journals behind one face: an execution is started, claimed, written to and looked at."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -8,7 +9,7 @@ from typing import Any, Protocol
 
 from durable_otp.client import Durable
 from durable_otp.engine.journals import Journals
-from durable_otp.runtime.wait_timeouts import DUTIES
+from durable_otp.runtime.wait_timeouts import duties
 from durable_otp.storage import queue, test_clock
 from durable_otp.storage.database import Database
 from durable_otp.storage.journal import Holder, PostgresJournal
@@ -21,6 +22,7 @@ from durable_otp.workflow.builder import Workflow
 from durable_otp.workflow.execution import Execution
 from tests.support.tables import Tables, migrated_tables
 
+ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 STRANGER = "00000000-0000-4000-8000-0000000000ff"
 
 
@@ -111,6 +113,12 @@ class Postgres:
         self.database = Database(tables.dsn, tables.schema, role="test")
         self.client = Durable(tables.dsn, schema=tables.schema)
 
+    def empty(self) -> None:
+        """Forget every execution and every workflow."""
+        self.tables.empty()
+        self.client.close()
+        self.client = Durable(self.tables.dsn, schema=self.tables.schema)
+
     def close(self) -> None:
         self.database.close()
         self.client.close()
@@ -136,7 +144,7 @@ class Postgres:
 
     def advance(self, seconds: float) -> None:
         self.database.run(test_clock.advance, timedelta(seconds=seconds))
-        for duty in DUTIES:
+        for duty in duties(0):
             duty.perform(self.database, 100)
         self.database.run(queue.wake_sleeping_workflows, 100)
 
@@ -190,4 +198,5 @@ def _error(error: Any) -> Any:
     if not isinstance(error, dict):
         return error
     known = {name: value for name, value in error.items() if name != "stacktrace"}
+    known["message"] = ID.sub("an id", known["message"])
     return known | ({"child": error["child"]["name"]} if "child" in error else {})
