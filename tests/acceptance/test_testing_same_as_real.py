@@ -209,6 +209,57 @@ def broken_block() -> Case:
     return Case(workflow, {"items": [1, 0, 3]})
 
 
+def nested() -> Case:
+    """Blocks in blocks, entered twice, with waits and something to undo in them."""
+    workflow = Workflow("nested", retry=QUICK)
+    with workflow.parallel(name="both"):
+        with workflow.branch(lambda ctx: "x", name="kind") as kind, kind.case("x"):
+
+            @workflow.each("items")
+            def pack(ctx, item):
+                sleep(0.05)
+                return item * 10
+
+            workflow.step(name="count")(lambda ctx: {"packed": len(ctx["pack"])})
+
+        @workflow.step(compensate="cancel")
+        def book(ctx):
+            return {"booked": ctx.get("rounds", 0)}
+
+    @workflow.decision
+    def again(ctx):
+        ctx.increment("rounds")
+        ctx.append("seen", ctx.results["kind"].value)
+        return goto("both") if ctx["rounds"] < 2 else None
+
+    workflow.step(name="end")(lambda: wait_for_approval("boss", timeout=0.1, on_timeout="fail"))
+    workflow.compensate(name="cancel")(lambda ctx: {"cancelled": ctx["booked"]})
+    return Case(workflow, {"items": [1, 2]})
+
+
+def patience(slow: Workflow) -> Case:
+    """Calls that are given up, called by one name, and called again after a failure."""
+    workflow = Workflow("patience", retry=QUICK)
+
+    @workflow.step
+    def call(ctx):
+        late = call_workflow(slow, timeout=0.1, timeout_value="late")
+        if ctx.attempt == 1:
+            raise ValueError("again")
+        return {"late": late}
+
+    @workflow.step
+    def named(ctx):
+        calls = [call_workflow("child", {"n": n}, ref="the one") for n in (1, 2)]
+        return {"same": calls[0] == calls[1]}
+
+    @workflow.step
+    def refused(ctx):
+        call_workflow(slow, timeout=0.1)
+
+    return Case(workflow)
+
+
 def calling(child: Workflow, bad: Workflow) -> Case:
     workflow = Workflow("calling", retry=QUICK)
 
@@ -230,6 +281,8 @@ def calling(child: Workflow, bad: Workflow) -> Case:
 def cases() -> dict[str, Case]:
     child = Workflow("child")
     child.step(name="only")(lambda ctx: {"m": ctx.get("n", 0) + 1})
+    slow = Workflow("slow")
+    slow.step(name="only")(lambda: wait_for_event("never"))
     bad = Workflow("bad")
 
     @bad.step
@@ -238,10 +291,12 @@ def cases() -> dict[str, Case]:
 
     known: list[Callable[[], Case]] = [
         steps, failing, lost, waiting, timing, unanswered, overdue, undone, blocks, broken_block,
+        nested,
     ]  # fmt: skip
     return {
         **{make.__name__: make() for make in known},
         "calling": calling(child, bad),
+        "patience": patience(slow),
         "child": Case(child, {"n": 5}),
         "bad": Case(bad),
     }
