@@ -37,6 +37,8 @@ def installed(tmp_path: Path) -> Path:
     info = directory / "durable_otp_as_installed-0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: durable-otp-as-installed\n")
+    files = [str(path.relative_to(ROOT)) for path in (ROOT / "durable_otp").rglob("*.py")]
+    (info / "RECORD").write_text("".join(f"{file},,\n" for file in files))
     lines = [
         f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in named.items())
         for group, named in points.items()

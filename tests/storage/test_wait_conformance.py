@@ -187,6 +187,18 @@ def test_waits_that_are_asked_for_again_keep_their_time(side: Side) -> None:
     assert answers(claimed(side, id_))[1].timed_out
 
 
+def test_a_sleep_that_a_run_left_out_goes_on(side: Side) -> None:
+    id_ = waiting(side, sleep_for(10), sleep_for(60))
+    side.advance(10)
+    claimed(side, id_).suspend("one", 1, [(2, sleep_for(10))])
+    side.advance(10)
+    claimed(side, id_).suspend("one", 1, [(1, sleep_for(60))])
+    side.advance(39)
+    assert side.claim(id_) is None
+    side.advance(1)
+    assert claimed(side, id_)
+
+
 def test_what_is_not_asked_for_any_more_is_closed(side: Side) -> None:
     id_ = waiting(side, event("a"), event("b", seconds=60), sleep_for(30))
     side.advance(30)
