@@ -40,6 +40,7 @@ class ChildCalls:
             timeout=described["timeout"],
             input=None if form is None else encode(form).decode(),
             options=options,
+            definition=definition,
         )
 
     def start(self, child: ChildCall) -> str:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from durable_otp.workflow.definition import Definition
+
 COMPLETED = "completed"
 TIMED_OUT = "timed_out"
 
@@ -36,6 +38,8 @@ class ChildCall:
     timeout: float | None
     input: str | None
     options: ChildOptions
+    definition: Definition | None = None
+    """The workflow itself, if this process knows it."""
 
 
 @dataclass(frozen=True)

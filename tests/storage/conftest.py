@@ -6,6 +6,7 @@ import pytest
 
 from durable_otp.storage.adapter import PostgresAdapter
 from durable_otp.storage.database import Database
+from tests.support.journals import Memory, Postgres, Side, postgres_side
 from tests.support.postgres import fresh_schema
 from tests.support.tables import Tables, migrated_tables
 
@@ -47,3 +48,26 @@ def database(tables: Tables) -> Iterator[Database]:
     database = Database(tables.dsn, tables.schema, role="test")
     yield database
     database.close()
+
+
+@pytest.fixture(scope="session")
+def session_side(postgres_dsn: str) -> Iterator[Postgres]:
+    """The real journals, on a schema whose clock moves."""
+    with fresh_schema(postgres_dsn) as schema, postgres_side(postgres_dsn, schema) as side:
+        yield side
+
+
+@pytest.fixture
+def real_side(session_side: Postgres) -> Postgres:
+    """The same, empty."""
+    session_side.empty()
+    return session_side
+
+
+@pytest.fixture(params=["memory", "postgres"])
+def side(request: pytest.FixtureRequest) -> Side:
+    """Where executions are remembered: in memory, then in PostgreSQL."""
+    if request.param == "memory":
+        return Memory()
+    found: Side = request.getfixturevalue("real_side")
+    return found
