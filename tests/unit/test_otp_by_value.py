@@ -34,9 +34,7 @@ def test_a_module_travels_as_its_name_and_keeps_its_state_where_it_arrives(shop)
     assert by_value.unpack(packed)() == 4
 
 
-def test_a_module_may_hold_what_cannot_be_carried(
-    shop, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_module_may_hold_what_cannot_be_carried(shop, capsys: pytest.CaptureFixture[str]) -> None:
     shop.SCREEN.close()
     shop.SCREEN = sys.stdout
 

@@ -1,0 +1,74 @@
+"""Random workflows on a real tree end as the model says, whether workers are killed or not.
+
+A failure shows each shape that went another way, as Python that makes it, and how it differs.
+"""
+
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from durable_otp.clock import monotonic
+from tests.support.random_shapes import random_shape
+from tests.support.shape_runs import report, run_shapes
+from tests.support.shape_workflow import last_pid
+from tests.support.shapes import Shape
+from tests.support.tree import Tree, kill
+
+SECONDS_BETWEEN_KILLS = 0.15
+ENABLED = frozenset({"step", "retry", "branch", "loop", "sleep", "queue"})
+
+
+def shapes_of(first: int, count: int) -> list[Shape]:
+    return [random_shape(seed, ENABLED) for seed in range(first, first + count)]
+
+
+def killer(seed: int, ledger: Path) -> Callable[[Tree], None]:
+    """Return something that now and then kills a worker: any, or the one whose body began last."""
+    chance = random.Random(seed)
+    due = [monotonic()]
+
+    def kill_one(tree: Tree) -> None:
+        if monotonic() < due[0]:
+            return
+        due[0] = monotonic() + SECONDS_BETWEEN_KILLS
+        workers = worker_pids(tree)
+        busy = workers.intersection(last_pid(ledger))
+        with suppress(ProcessLookupError):
+            kill(chance.choice(sorted(busy if busy and chance.random() < 0.7 else workers)))
+
+    return kill_one
+
+
+def worker_pids(tree: Tree) -> set[int]:
+    """Return the workers that are there right now; what the tree shows may be a second old."""
+    found = set()
+    for process in psutil.Process(tree.runtime.pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            found |= {process.pid} if " worker " in " ".join(process.cmdline()) else set()
+    return found
+
+
+def test_shapes_end_as_the_model_says(dsn: str, schema: str, tmp_path: Path) -> None:
+    shapes = shapes_of(0, 150)
+    runs = run_shapes(dsn, schema, shapes, tmp_path / "ledger")
+    assert report(shapes, runs) == ""
+
+
+def test_killed_workers_make_no_difference(dsn: str, schema: str, tmp_path: Path) -> None:
+    shapes, ledger = shapes_of(1000, 50), tmp_path / "ledger"
+    meanwhile = killer(7, ledger)
+    runs = run_shapes(dsn, schema, shapes, ledger, meanwhile=meanwhile, max_crashes=1_000_000)
+    assert report(shapes, runs, crashes=True) == ""
+    assert sum(run.execution.crashes for run in runs) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_many_shapes_end_as_the_model_says(dsn: str, schema: str, tmp_path: Path) -> None:
+    shapes = shapes_of(2000, 2000)
+    runs = run_shapes(dsn, schema, shapes, tmp_path / "ledger", timeout=1500)
+    assert report(shapes, runs) == ""
