@@ -14,11 +14,12 @@ import pytest
 from durable_otp.clock import monotonic
 from tests.support.random_shapes import random_shape
 from tests.support.shape_runs import report, run_shapes
-from tests.support.shape_workflow import last_pid
+from tests.support.shape_workflow import last_pids
 from tests.support.shapes import Shape
 from tests.support.tree import Tree, kill
 
 SECONDS_BETWEEN_KILLS = 0.15
+BYTES_BETWEEN_KILLS = 600
 ENABLED = frozenset({"step", "retry", "branch", "loop", "sleep", "queue"})
 
 
@@ -27,18 +28,22 @@ def shapes_of(first: int, count: int) -> list[Shape]:
 
 
 def killer(seed: int, ledger: Path) -> Callable[[Tree], None]:
-    """Return something that now and then kills a worker: any, or the one whose body began last."""
+    """Return something that now and then kills a worker: any, or one whose body began lately.
+
+    It waits for some bodies between two kills, so that a slow machine gets on as well.
+    """
     chance = random.Random(seed)
-    due = [monotonic()]
+    due, seen = [monotonic()], [0]
 
     def kill_one(tree: Tree) -> None:
-        if monotonic() < due[0]:
+        size = ledger.stat().st_size
+        if monotonic() < due[0] or size < seen[0] + BYTES_BETWEEN_KILLS:
             return
-        due[0] = monotonic() + SECONDS_BETWEEN_KILLS
+        due[0], seen[0] = monotonic() + SECONDS_BETWEEN_KILLS, size
         workers = worker_pids(tree)
-        busy = workers.intersection(last_pid(ledger))
+        busy = workers.intersection(last_pids(ledger))
         with suppress(ProcessLookupError):
-            kill(chance.choice(sorted(busy if busy and chance.random() < 0.7 else workers)))
+            kill(chance.choice(sorted(busy if busy and chance.random() < 0.8 else workers)))
 
     return kill_one
 

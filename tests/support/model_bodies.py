@@ -8,7 +8,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from tests.support.shapes import WAITS_FOR_EVENTS, Step, Wait, events_of_all
+from tests.support.shapes import Step, Wait, events_of_all
 
 Values = dict[str, Any]
 
@@ -55,9 +55,7 @@ class Visit:
         for name, key, *arguments in step.effects:
             EFFECTS[name](context, self.world.results, key, *arguments)
         for place, wait in enumerate(step.waits):
-            answer = self.answers[place] if place in self.answers else self._answer(wait)
-            if wait.kind in (*WAITS_FOR_EVENTS, "once"):
-                self.answers[place] = answer
+            answer = self.answers[place] if place in self.answers else self._answer(wait, place)
             context.update({wait.key: deepcopy(answer)} if wait.key else {})
         if self.attempts <= (step.failing if item is None else item["failing"]):
             raise Failed(step.error, is_final=step.error == "Fatal")
@@ -77,27 +75,30 @@ class Visit:
             context[jump.counter] = 0
         return None
 
-    def _answer(self, wait: Wait) -> Any:
+    def _answer(self, wait: Wait, place: int) -> Any:
+        """Return an answer; kept for the next attempt, but for a timeout and a failed child."""
         match wait.kind:
-            case "event":
-                return self.world.event(wait.name)
-            case "any":
-                return [wait.name, self.world.event(wait.name)]
-            case "all":
-                return {name: self.world.event(name) for name in events_of_all(wait)}
-            case "raises_timeout" | "child":
-                return self._caught(wait)
+            case "event" | "any" | "all":
+                return self.answers.setdefault(place, self._received(wait))
+            case "child":
+                return self._called(wait, place)
+            case "raises_timeout" if wait.catches:
+                return "timed out"
+            case "raises_timeout":
+                raise Failed("WaitTimeout")
             case "fails_execution":
                 raise Failed("wait_timeout", is_final=True)
         return plain(wait.value)
 
-    def _caught(self, wait: Wait) -> Any:
-        if wait.kind == "raises_timeout":
-            if not wait.catches:
-                raise Failed("WaitTimeout")
-            return "timed out"
+    def _received(self, wait: Wait) -> Any:
+        if wait.kind == "all":
+            return {name: self.world.event(name) for name in events_of_all(wait)}
+        payload = self.world.event(wait.name)
+        return payload if wait.kind == "event" else [wait.name, payload]
+
+    def _called(self, wait: Wait, place: int) -> Any:
         try:
-            return self.world.call(wait.name)
+            return self.answers.setdefault(place, self.world.call(wait.name))
         except ChildFailed as failure:
             if wait.catches:
                 return [failure.status, *failure.types]

@@ -196,7 +196,7 @@ class _Maker:
             effects=tuple(self.effect(place) for _ in range(self.chance.randint(0, 3))),
             waits=self.waits(place),
             value=None if self.often(0.4) else self.value(),
-            returns=self.chance.choice(VALUES) if self.often(0.2) else None,
+            returns=self.returns(name, place) if self.often(0.2) else None,
             failing=failing,
             attempts=attempts,
             error=self.chance.choice(errors),
@@ -205,6 +205,9 @@ class _Maker:
             handler=self.handler(name) if undo else None,
             queue="other" if self.may("queue", 0.05) else None,
         )
+
+    def returns(self, name: str, place: _Place) -> str:
+        return f"r_{name}" if place.is_sibling else self.chance.choice(VALUES)
 
     def value(self) -> Any:
         mapping = {self.chance.choice(VALUES): self.json(), "m2": self.json()}
@@ -220,7 +223,9 @@ class _Maker:
         return Jump(self.chance.choice(targets), f"c_{name}", times, resets=self.often(0.3))
 
     def handler(self, name: str) -> Handler:
-        failing, attempts = self.chance.choice(((0, 1), (0, 1), (0, 2), (1, 2), (FOR_EVER, 1)))
+        failing, attempts = self.chance.choice(
+            (*[(0, 1)] * 6, (0, 2), (1, 2), (1, 2), (FOR_EVER, 1))
+        )
         return Handler(f"undo_{name}", failing, attempts)
 
     def effect(self, place: _Place) -> tuple[Any, ...]:

@@ -65,12 +65,12 @@ def lines_of(ledger: Path) -> list[Line]:
     return [Line(*json.loads(line)) for line in ledger.read_text().splitlines()]
 
 
-def last_pid(ledger: Path) -> set[int]:
-    """Return the process whose body began last, if any has."""
+def last_pids(ledger: Path) -> set[int]:
+    """Return the processes of the bodies that began last."""
     with ledger.open("rb") as file:
-        file.seek(max(0, ledger.stat().st_size - 1000))
+        file.seek(max(0, ledger.stat().st_size - 600))
         lines = file.read().splitlines()[1:]
-    return {json.loads(lines[-1])[-1]} if lines else set()
+    return {json.loads(line)[-1] for line in lines}
 
 
 def traces_of(lines: list[Line]) -> dict[str, list[tuple[tuple[str, int], ...]]]:
@@ -316,10 +316,10 @@ def _answer(wait: Wait) -> Any:
         return ANSWERS[wait.kind](wait)
     try:
         return ANSWERS[wait.kind](wait)
-    except durable_otp.ChildFailed as failure:
-        return [failure.status, failure.error["type"]]
     except durable_otp.WaitTimeout:
         return "timed out"
+    except durable_otp.ChildFailed as failure:
+        return [failure.status, failure.error["type"]]
 
 
 def _input_timeout(wait: Wait) -> Any:

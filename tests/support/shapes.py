@@ -21,7 +21,6 @@ KINDS = frozenset(
     {"step", "retry", "branch", "parallel", "each", "loop"}
     | {"sleep", "wait", "child", "compensation", "queue"}
 )
-WAITS_FOR_EVENTS = ("event", "any", "all")
 
 
 @dataclass(frozen=True)

@@ -217,6 +217,14 @@ def test_a_child_gives_its_context_or_its_failure() -> None:
 
     assert calling(good).context == {"v1": {"i1": 2, "x": 1}}
     assert calling(bad, catches=True).context == {"v1": ["failed", "ValueError"]}
+    kept = expected(
+        Shape(
+            "w",
+            (Step("a", waits=(Wait("child", "good"),), failing=1, attempts=2),),
+            children=(good,),
+        )
+    )
+    assert len(kept.traces) == 2
     failed = calling(bad)
     assert failed.errors == {"ChildFailed"}
     again = Trace("bad", (("x", 1), ("boom", 1)), repeatable=True)
