@@ -16,6 +16,9 @@ from durable_otp.errors import (
     MigrationError,
     NotInStepError,
     ResultTimeout,
+    ScheduleError,
+    ScheduleExists,
+    ScheduleNotFound,
     SerializationError,
     StepInterrupted,
     WorkflowFailed,
@@ -32,11 +35,20 @@ from durable_otp.workflow.current import (
     execution_id,
     get_context,
     input,  # noqa: A004 - the contract's name
+    progress,
     put_context,
 )
-from durable_otp.workflow.execution import Execution, Job, QueueStats, Settled, StepExecution
+from durable_otp.workflow.execution import (
+    Execution,
+    Job,
+    QueueStats,
+    Settled,
+    StateMove,
+    StepExecution,
+)
 from durable_otp.workflow.goto import goto
 from durable_otp.workflow.retry import Retry
+from durable_otp.workflow.schedule import Schedule
 from durable_otp.workflow.wait import schedule_at, sleep
 
 __version__: str
@@ -67,8 +79,13 @@ __all__ = [
     "ResultTimeout",
     "Retry",
     "Runtime",
+    "Schedule",
+    "ScheduleError",
+    "ScheduleExists",
+    "ScheduleNotFound",
     "SerializationError",
     "Settled",
+    "StateMove",
     "StepExecution",
     "StepInterrupted",
     "Workflow",
@@ -87,6 +104,7 @@ __all__ = [
     "minutes",
     "next_business_day",
     "next_weekday",
+    "progress",
     "put_context",
     "schedule_at",
     "seconds",

@@ -19,6 +19,7 @@ from durable_otp.clock import Deadline
 from durable_otp.errors import DatabaseUnreachable
 from durable_otp.storage.async_database import AsyncDatabase
 from durable_otp.storage.foreign import AsyncForeignConnection, usable_in_threads
+from durable_otp.storage.moves import AsyncMoveSubscription
 from durable_otp.workflow.builder import Workflow
 from durable_otp.workflow.execution import Execution, QueueStats
 from durable_otp.workflow.json_form import MAX_BYTES
@@ -98,7 +99,19 @@ class AsyncDurable:
     list_executions = _in_thread(Durable.list_executions)
     count_executions = _in_thread(Durable.count_executions)
     cancel = _in_thread(Durable.cancel)
+    create_schedule = _in_thread(Durable.create_schedule)
+    update_schedule = _in_thread(Durable.update_schedule)
+    delete_schedule = _in_thread(Durable.delete_schedule)
+    get_schedule = _in_thread(Durable.get_schedule)
+    list_schedules = _in_thread(Durable.list_schedules)
+    enable_schedule = _in_thread(Durable.enable_schedule)
+    disable_schedule = _in_thread(Durable.disable_schedule)
     migrate = _in_thread(Durable.migrate)
+
+    async def subscribe(self) -> AsyncMoveSubscription:
+        """Return an endless asynchronous iterator of every execution's moves; see ``Durable``."""
+        return AsyncMoveSubscription(await asyncio.to_thread(self.blocking.subscribe))
+
     schema_version = _in_thread(Durable.schema_version)
     close = _in_thread(Durable.close)
 
@@ -158,6 +171,15 @@ class AsyncDurable:
             connection=None if connection is None else usable_in_threads(connection),
         )
         return [AsyncHandle(handle.id, self) for handle in handles]
+
+    async def trigger_schedule(
+        self,
+        name: str,
+        input: Any = None,  # noqa: A002 - the contract's name
+    ) -> AsyncHandle:
+        """Start a run of a schedule now; see ``Durable.trigger_schedule``."""
+        handle = await asyncio.to_thread(self.blocking.trigger_schedule, name, input)
+        return AsyncHandle(handle.id, self)
 
     async def wait_for_end(self, id: str, deadline: Deadline) -> State:  # noqa: A002 - the contract's name
         """Return an execution's status once it is final, or when the deadline has passed."""

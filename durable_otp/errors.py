@@ -52,6 +52,22 @@ class AlreadyFinished(DurableError):  # noqa: N818 - the contract's name
     """The execution is in a final state and cannot be changed."""
 
 
+class ScheduleError(DurableError):
+    """A schedule is told something impossible; ``field`` names what."""
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class ScheduleExists(DurableError):  # noqa: N818 - the contract's name
+    """There is a schedule of this name already."""
+
+
+class ScheduleNotFound(DurableError):  # noqa: N818 - the contract's name
+    """No schedule has this name."""
+
+
 class WorkflowFailed(DurableError):  # noqa: N818 - the contract's name
     """The execution ended without completing; ``error`` and ``status`` say how."""
 

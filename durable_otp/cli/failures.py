@@ -7,6 +7,9 @@ from durable_otp.errors import (
     DurableError,
     ExecutionNotFound,
     InvalidInput,
+    ScheduleError,
+    ScheduleExists,
+    ScheduleNotFound,
     SerializationError,
     WorkflowNotFound,
 )
@@ -17,8 +20,16 @@ NOT_FOUND = 3
 AMBIGUOUS = 4
 FOUND_SOMETHING = 5
 
-_MISTAKES = (ConfigError, DefinitionError, InvalidInput, SerializationError, ValueError)
-_UNKNOWN = (ExecutionNotFound, WorkflowNotFound)
+_MISTAKES = (
+    ConfigError,
+    DefinitionError,
+    InvalidInput,
+    ScheduleError,
+    ScheduleExists,
+    SerializationError,
+    ValueError,
+)
+_UNKNOWN = (ExecutionNotFound, ScheduleNotFound, WorkflowNotFound)
 
 
 class UsageMistake(DurableError):  # noqa: N818 - reads as the sentence it reports

@@ -18,6 +18,7 @@ from durable_otp.cli import (
     pg,
     queues,
     run,
+    schedules,
     start,
     status,
     tree,
@@ -41,6 +42,7 @@ app.command("list")(listing.list_executions)
 app.command("inspect")(inspect.inspect)
 app.command("cancel")(cancel.cancel)
 app.add_typer(queues.app, name="queues")
+app.add_typer(schedules.app, name="schedules")
 app.add_typer(pg.app, name="pg")
 
 

@@ -7,6 +7,7 @@ from typing import Any, Self, overload
 
 from durable_otp import config
 from durable_otp.client.handle import Handle, polls
+from durable_otp.client.schedules import ScheduleCalls
 from durable_otp.client.starting import StartableWorkflows, StartOptions
 from durable_otp.clock import Deadline
 from durable_otp.storage import executions, reports
@@ -14,6 +15,7 @@ from durable_otp.storage import queue as claims
 from durable_otp.storage.ending import EndListener
 from durable_otp.storage.foreign import ForeignConnection
 from durable_otp.storage.migrator import Migrator
+from durable_otp.storage.moves import MoveSubscription
 from durable_otp.storage.pool import PooledDatabase, known_dsn
 from durable_otp.storage.reports import Filters, Order, Statuses
 from durable_otp.workflow.builder import Workflow
@@ -22,7 +24,7 @@ from durable_otp.workflow.json_form import MAX_BYTES, canonical
 from durable_otp.workflow.state import FINAL, State
 
 
-class Durable:
+class Durable(ScheduleCalls):
     """A client of one schema; safe to use from many threads and after a fork.
 
     Connections are opened when first needed, ten at most; whoever waits for a result has one more.
@@ -234,6 +236,17 @@ class Durable:
                 listener.wait(id, pause)
                 status = self.status(id)
         return status
+
+    def subscribe(self) -> MoveSubscription:
+        """Return an endless iterator of every execution's moves from now on, to be closed.
+
+        It has a connection of its own, and iterating blocks until something moves. While there is
+        a subscriber, every move is notified, which costs some throughput.
+
+        Raises:
+            DatabaseUnreachable: Here or while iterating: what happens meanwhile is not heard.
+        """
+        return MoveSubscription(self.dsn, self.schema)
 
     def watch(self, id: str) -> State:  # noqa: A002 - the contract's name
         """Have an execution's end notified; return its status, read after that."""

@@ -106,13 +106,9 @@ class StartableWorkflows:
     def _publish(self, definition: Definition) -> None:
         key = (definition.name, definition.version)
         if key not in self._published:
-            published = definitions.PublishedDefinition(
-                workflow=definition.name,
-                version=definition.version,
-                fingerprint=definition.fingerprint(),
-                description=definition.description(),
-            )
-            self._database.run(definitions.publish, [published])
+            family = [definition, definition.on_failure]
+            published = [_published(each) for each in family if each is not None]
+            self._database.run(definitions.publish, published)
             self._published.add(key)
 
     def _json(self, definition: Definition | None, value: Any) -> str | None:
@@ -121,6 +117,15 @@ class StartableWorkflows:
         else:
             _, form = definition.validate_input(value, max_bytes=self._max_payload)
         return None if form is None else encode(form).decode()
+
+
+def _published(definition: Definition) -> definitions.PublishedDefinition:
+    return definitions.PublishedDefinition(
+        workflow=definition.name,
+        version=definition.version,
+        fingerprint=definition.fingerprint(),
+        description=definition.description(),
+    )
 
 
 def _start(description: dict[str, Any], options: StartOptions) -> Start:

@@ -195,6 +195,14 @@ class SleepWakerSection(_Section):
     )
 
 
+class SchedulerSection(_Section):
+    """The process that starts what is scheduled."""
+
+    interval: PositiveDuration = Field(
+        1.0, description="How often it looks; a slot's time and a changed schedule end the wait."
+    )
+
+
 QueueName = Annotated[StrictStr, AfterValidator(check_printable)]
 
 
@@ -209,6 +217,7 @@ class Config(_Section):
     stale_job_recovery: SiblingSection = Field(default_factory=SiblingSection)
     zombie_recovery: SiblingSection = Field(default_factory=SiblingSection)
     sleep_waker: SleepWakerSection = Field(default_factory=SleepWakerSection)
+    scheduler: SchedulerSection = Field(default_factory=SchedulerSection)
 
 
 def contradiction(config: Config) -> Fault | None:

@@ -163,7 +163,7 @@ class _Execution:
     ) -> tuple[Attempt, AttemptEnd, float]:
         number = record.recorded_attempts + 1
         attempt = Attempt(position.number, node.path, node.name, node.kind, record.visit, number)
-        run = StepRun(self._context(attempt, position), record, self._host.now)
+        run = StepRun(self._context(attempt, position), record, self._host.now, self._host.progress)
         self._host.start_capture()
         self._host.begun(_begun(attempt, node, record))
         started = monotonic()
@@ -252,9 +252,9 @@ class _Execution:
 
 def _begun(attempt: Attempt, node: Node, record: VisitRecord) -> Begun:
     if not isinstance(node, Step):
-        return Begun(attempt, timeout=None, retry_after_timeout=None)
+        return Begun(attempt, timeout=None, progress_deadline=None, retry_after_timeout=None)
     failures = record.failed_attempts + 1
     if not node.retry.allows(StepInterrupted(), failures):
-        return Begun(attempt, node.timeout, retry_after_timeout=None)
+        return Begun(attempt, node.timeout, node.progress_deadline, retry_after_timeout=None)
     delay = node.retry.delay(failures, random.random())  # noqa: S311 - jitter, not a secret
-    return Begun(attempt, node.timeout, delay)
+    return Begun(attempt, node.timeout, node.progress_deadline, delay)

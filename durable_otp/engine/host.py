@@ -15,6 +15,7 @@ class Begun:
 
     attempt: Attempt
     timeout: float | None
+    progress_deadline: float | None
     retry_after_timeout: float | None
     """Seconds until the next attempt if this one times out; None: it was the last."""
 
@@ -38,6 +39,9 @@ class Host(Protocol):
 
     def ended(self) -> None:
         """Tell the manager that the body is over: its timeout measures nothing any more."""
+
+    def progress(self) -> None:
+        """Tell the manager that the body is getting on; safe in any thread of it."""
 
     def interruptible(self) -> AbstractContextManager[None]:
         """Let the manager's interrupt raise `StepInterrupted` inside; nowhere else does it."""

@@ -20,13 +20,20 @@ from durable_otp.workflow.wait import Suspension, WaitRequest
 class StepRun:
     """The run that `workflow.current` shows to the body and to its helper threads."""
 
-    def __init__(self, context: Context, record: VisitRecord, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        context: Context,
+        record: VisitRecord,
+        now: Callable[[], datetime],
+        progress: Callable[[], None],
+    ) -> None:
         self.context = context
         self.suspensions: list[tuple[int, WaitRequest]] = []
         self.suspended_at = ""
         self.failures_after_this = record.failed_attempts + 1
         self._record = record
         self._now = now
+        self._progress = progress
         self._asked = 0
         self._turn = threading.Lock()
 
@@ -55,6 +62,10 @@ class StepRun:
     def now(self) -> datetime:
         """Return the database's time."""
         return self._now()
+
+    def progress(self) -> None:
+        """Tell that the step is getting on."""
+        self._progress()
 
 
 def _calling_line() -> str:

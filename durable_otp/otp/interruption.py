@@ -7,7 +7,9 @@ supervisor can tell by looking at what the thread has done since.
 """
 
 import signal
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -37,6 +39,19 @@ class Interruption:
     def allowed(self) -> "Interruption":
         """Return the context manager inside which an interrupt raises."""
         return self
+
+    @contextmanager
+    def put_off(self) -> Iterator[None]:
+        """Let no interrupt raise inside, in the main thread; one that came raises behind it."""
+        if not self._allowed or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        self._allowed = False
+        try:
+            yield
+        finally:
+            self._allowed = True
+        self._raise_if_wanted()
 
     def __enter__(self) -> None:
         self._allowed = True

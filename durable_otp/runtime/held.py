@@ -1,6 +1,7 @@
 """The executions that a queue manager holds claims on, and where each of them stands."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -15,8 +16,14 @@ class Condemnation(StrEnum):
     """Why a body is being stopped from outside."""
 
     STEP_TIMEOUT = "step_timeout"
+    NO_PROGRESS = "no_progress"
     CANCELLED = "cancelled"
     CLAIM_LOST = "claim_lost"
+
+    @property
+    def ends_attempt(self) -> bool:
+        """Whether the attempt counts as timed out; else the execution is not ours any more."""
+        return self in (Condemnation.STEP_TIMEOUT, Condemnation.NO_PROGRESS)
 
 
 @dataclass(eq=False)
@@ -46,7 +53,7 @@ class Held:
     duration: float = 0.0
     output: list[dict[str, Any]] = field(default_factory=list)
     """What the attempt had written when its body was over."""
-    deadline: asyncio.TimerHandle | None = None
+    timers: dict[Condemnation, asyncio.TimerHandle] = field(default_factory=dict)
 
     def begin(self, report: BegunReport) -> None:
         """Take note of the attempt that begins."""
@@ -70,10 +77,30 @@ class Held:
         self.body_over.set()
 
     def stop_timer(self) -> None:
-        """Forget the step's deadline: the attempt is over."""
-        if self.deadline is not None:
-            self.deadline.cancel()
-            self.deadline = None
+        """Forget the step's deadlines: the attempt is over."""
+        for timer in self.timers.values():
+            timer.cancel()
+        self.timers.clear()
+
+    def start_timers(self, stop: Callable[[Condemnation], None]) -> None:
+        """Have ``stop`` called when the attempt that has begun lasts too long, or stands still."""
+        report = self.begun
+        if report is not None:
+            self._start_timer(Condemnation.STEP_TIMEOUT, report.timeout, stop)
+            self._start_timer(Condemnation.NO_PROGRESS, report.progress_deadline, stop)
+
+    def progressed(self, stop: Callable[[Condemnation], None]) -> None:
+        """Take note that the body is getting on."""
+        timer = self.timers.pop(Condemnation.NO_PROGRESS, None)
+        if timer is not None and self.begun is not None:
+            timer.cancel()
+            self._start_timer(Condemnation.NO_PROGRESS, self.begun.progress_deadline, stop)
+
+    def _start_timer(
+        self, why: Condemnation, seconds: float | None, stop: Callable[[Condemnation], None]
+    ) -> None:
+        if seconds is not None:
+            self.timers[why] = asyncio.get_running_loop().call_later(seconds, stop, why)
 
     def change_token(self) -> tuple[str, str]:
         """Return the token in force and the one that is to replace it: the same until it has."""

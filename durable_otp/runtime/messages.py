@@ -1,11 +1,13 @@
 """What travels on the links between a manager, its workers and the root."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from durable_otp.engine.host import Begun
 from durable_otp.storage.definitions import PublishedDefinition
 from durable_otp.workflow.registry import Registry
+from durable_otp.workflow.schedule import ScheduleSettings
 
 # manager to worker
 RUN = "run"
@@ -14,6 +16,7 @@ INTERRUPT = "interrupt"
 # worker to manager
 BEGUN = "begun"
 ENDED = "ended"
+PROGRESS = "progress"
 LEAVING = "leaving"
 DONE = "done"
 
@@ -35,6 +38,7 @@ class BegunReport:
     visit: int
     attempt: int
     timeout: float | None
+    progress_deadline: float | None
     retry_after_timeout: float | None
 
 
@@ -49,6 +53,7 @@ def begun_fields(run: int, begun: Begun) -> dict[str, Any]:
         "visit": begun.attempt.visit,
         "attempt": begun.attempt.number,
         "timeout": begun.timeout,
+        "progress_deadline": begun.progress_deadline,
         "retry_after_timeout": begun.retry_after_timeout,
     }
 
@@ -61,6 +66,7 @@ def known_workflows(registry: Registry) -> list[dict[str, Any]]:
             "version": version,
             "fingerprint": registry.get(name, version).fingerprint(),
             "description": registry.get(name, version).description(),
+            "schedules": [asdict(each) for each in registry.get(name, version).schedules],
         }
         for name, version in registry.known()
     ]
@@ -68,4 +74,11 @@ def known_workflows(registry: Registry) -> list[dict[str, Any]]:
 
 def as_published(known: dict[str, Any]) -> PublishedDefinition:
     """Return a known workflow as it is published."""
-    return PublishedDefinition(**known)
+    facts = ("workflow", "version", "fingerprint", "description")
+    return PublishedDefinition(**{fact: known[fact] for fact in facts})
+
+
+def declared_schedules(workflows: Iterable[dict[str, Any]]) -> list[ScheduleSettings]:
+    """Return the schedules of known workflows; of versions that share one, the last's."""
+    found = {each["name"]: each for known in workflows for each in known["schedules"]}
+    return [ScheduleSettings(**found[name]) for name in sorted(found)]

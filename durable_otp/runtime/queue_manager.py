@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from durable_otp.clock import Deadline
@@ -221,6 +222,8 @@ class QueueManager:
         match message.kind:
             case messages.BEGUN:
                 self._begun(station, held, BegunReport(**message.fields))
+            case messages.PROGRESS:
+                self._progressed(station, held)
             case messages.ENDED:
                 held.stop_timer()
             case messages.LEAVING:
@@ -233,12 +236,13 @@ class QueueManager:
         held.begin(report)
         if was_alone and not held.alone:
             self.look()  # its neighbours may run now
-        child = station.child
-        if report.timeout is not None and child is not None:
-            held.deadline = asyncio.get_running_loop().call_later(
-                report.timeout, self._settling.stop_body, held, child, Condemnation.STEP_TIMEOUT
-            )
+        if station.child is not None:
+            held.start_timers(partial(self._settling.stop_body, held, station.child))
         self._push_state_soon()
+
+    def _progressed(self, station: Station, held: Held) -> None:
+        if station.child is not None:
+            held.progressed(partial(self._settling.stop_body, held, station.child))
 
     def _done(self, station: Station, held: Held, outcome: str) -> None:
         held.body_ended(self._output(station) if held.condemned else [])

@@ -40,8 +40,8 @@ def serve(
     while not parent.stopping:
         try:
             rest = work.run_once()
-            if listen is not None:
-                database.listen(listen)
+            if listen is not None and database.listen(listen):
+                rest = 0.0  # what was notified after the look and before now was not heard
         except DatabaseUnreachable as error:
             emit("sibling_failed", work=type(work).__name__, reason=str(error))
             rest = REST_AFTER_FAILURE

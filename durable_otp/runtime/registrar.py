@@ -1,4 +1,4 @@
-"""Publishes what this node is: its tree, the workflows it knows, and that it lives.
+"""Publishes what this node is: its tree, the workflows and schedules it knows, that it lives.
 
 The root sends its copy of the tree when it has changed; nobody is asked for it.
 """
@@ -18,12 +18,13 @@ from durable_otp.runtime.settings import RegistrarSettings
 from durable_otp.storage.database import Database
 from durable_otp.storage.definitions import publish
 from durable_otp.storage.nodes import forget_nodes, publish_node
+from durable_otp.storage.schedules import declare
 
 AT_MOST_EVERY = 0.2
 
 
 class Registrar:
-    """One round: publish the definitions if they are new, and the node if it is time."""
+    """One round: publish the workflows if they are new, and the node if it is time."""
 
     def __init__(self, database: Database, settings: RegistrarSettings) -> None:
         self._database = database
@@ -44,6 +45,7 @@ class Registrar:
         """Publish; return the seconds until the next beat is due."""
         if self._workflows and self._workflows != self._published:
             self._database.run(publish, [messages.as_published(each) for each in self._workflows])
+            self._database.run(declare, messages.declared_schedules(self._workflows))
             self._published = self._workflows
         too_soon = self._last + AT_MOST_EVERY - monotonic()
         if too_soon > 0:

@@ -20,6 +20,7 @@ from durable_otp.storage.database import Database
 from durable_otp.storage.definitions import publish
 from durable_otp.storage.identity import new_id
 from durable_otp.storage.nodes import set_queue
+from durable_otp.storage.schedules import declare
 
 IN_EFFECT_WITHIN = 10.0
 LOOK_EVERY = 0.02
@@ -194,10 +195,11 @@ class Runtime:
         return self._supervisor
 
     def _publish(self) -> None:
-        """Make the workflows known before anybody is told that the tree is up."""
+        """Make workflows and schedules known before anybody is told that the tree is up."""
         found = self._running().request(messages.TREE)["workflows"]
         if found:
             self._run(publish, [messages.as_published(each) for each in found])
+            self._run(declare, messages.declared_schedules(found))
 
     def _set(
         self, queue: str, *, paused: bool | None = None, concurrency: int | None = None

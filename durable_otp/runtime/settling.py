@@ -145,7 +145,7 @@ class Settling:
         emit("body_stopped", execution=held.claim.id, why=why.value, pid=child.pid,
              step=report.path if report else "")  # fmt: skip
         stopped = asyncio.ensure_future(self._stop(held, child))
-        is_ours = why is Condemnation.STEP_TIMEOUT and await self._take_over(held)
+        is_ours = why.ends_attempt and await self._take_over(held)
         await stopped
         if not is_ours or report is None:
             self._office.drop(held, None)
@@ -240,10 +240,12 @@ def _crashed(held: Held, reason: ExitReason, first: str) -> LostAttempt:
 
 
 def _timed_out(held: Held, report: BegunReport) -> LostAttempt:
-    message = (
-        f"Step {report.path!r} did not end within its timeout of {report.timeout} s "
-        f"(attempt {report.attempt})."
+    broken = (
+        f"reported no progress within its deadline of {report.progress_deadline} s"
+        if held.condemned is Condemnation.NO_PROGRESS
+        else f"did not end within its timeout of {report.timeout} s"
     )
+    message = f"Step {report.path!r} {broken} (attempt {report.attempt})."
     return LostAttempt(
         path=report.path,
         name=report.name,

@@ -7,6 +7,7 @@ from durable_otp.otp import ChildSpec, SupervisorFlags, SupervisorSpec
 from durable_otp.runtime.carried import Carried
 from durable_otp.runtime.queue_manager import queue_manager
 from durable_otp.runtime.registrar import registrar
+from durable_otp.runtime.scheduler import scheduler
 from durable_otp.runtime.settings import (
     DatabaseSettings,
     ManagerSettings,
@@ -23,6 +24,7 @@ SIBLINGS = {
     "stale_job_recovery": stale_job_recovery,
     "zombie_recovery": zombie_recovery,
     "sleep_waker": sleep_waker,
+    "scheduler": scheduler,
 }
 SIBLING_SHUTDOWN = 5.0
 MANAGER_START_TIMEOUT = 150.0

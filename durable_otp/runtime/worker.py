@@ -25,6 +25,7 @@ from durable_otp.otp.title import set_title
 from durable_otp.runtime import messages
 from durable_otp.runtime.carried import take_up
 from durable_otp.runtime.output import Output
+from durable_otp.runtime.pace import Pace
 from durable_otp.runtime.settings import WorkerSettings
 from durable_otp.storage.database import Database
 from durable_otp.storage.journal import Holder, PostgresJournal, database_now
@@ -59,6 +60,7 @@ class Worker:
         self._workflow = ""
         self._interrupted = False
         self._has_timeout = False
+        self._pace = Pace(None)
         self._database = Database(
             settings.database.dsn,
             settings.database.schema,
@@ -127,13 +129,20 @@ class Worker:
     def begun(self, begun: Begun) -> None:
         """Tell the manager which attempt begins now."""
         set_title(f"{self._title} {self._workflow}:{begun.attempt.path}")
-        self._has_timeout = begun.timeout is not None
+        self._has_timeout = begun.timeout is not None or begun.progress_deadline is not None
+        self._pace = Pace(begun.progress_deadline)
         self._parent.send(messages.BEGUN, messages.begun_fields(self._run, begun))
 
     def ended(self) -> None:
         """Tell the manager that the body is over, if it measures its time."""
         if self._has_timeout:
             self._parent.send(messages.ENDED, {"run": self._run})
+
+    def progress(self) -> None:
+        """Tell the manager that the body is getting on, if it wants to know and not too often."""
+        if self._pace.is_due():
+            with self._interruption.put_off():
+                self._parent.send(messages.PROGRESS, {"run": self._run})
 
     def interruptible(self) -> AbstractContextManager[None]:
         """Let the manager's interrupt raise inside."""

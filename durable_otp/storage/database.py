@@ -104,20 +104,24 @@ class Database:
             self.connections_opened += 1
         return self._connection
 
-    def listen(self, name: str) -> None:
+    def listen(self, name: str) -> bool:
         """Execute a LISTEN statement on this connection, unless it listens already.
+
+        Returns True when it did: whatever happened before was not heard.
 
         Raises:
             DatabaseUnreachable: The connection is lost.
         """
         try:
             connection = self.connection()
-            if not self._listens:
+            begins = not self._listens
+            if begins:
                 connection.execute(self._sql[name])
                 self._listens = True
         except CONNECTION_LOST as error:
             self.close()
             raise DatabaseUnreachable(describe_failure(error)) from None
+        return begins
 
     def heard(self) -> bool:
         """Return whether something was notified; does not wait.

@@ -9,7 +9,8 @@ from typing import Any, Literal, TypeVar, overload
 from durable_otp.errors import DefinitionError
 from durable_otp.workflow.branching import BranchBlock
 from durable_otp.workflow.definition import Definition
-from durable_otp.workflow.input_type import check_type
+from durable_otp.workflow.failure_hook import hook_name
+from durable_otp.workflow.input_type import check_type, validate
 from durable_otp.workflow.json_form import MAX_BYTES
 from durable_otp.workflow.nodes import Step
 from durable_otp.workflow.options import (
@@ -22,6 +23,7 @@ from durable_otp.workflow.options import (
     check_timeout,
 )
 from durable_otp.workflow.retry import Retry
+from durable_otp.workflow.schedule import CatchUp, Overlap, ScheduleSettings
 from durable_otp.workflow.sequence import OpenSequences, Sequence
 from durable_otp.workflow.step_function import is_async, name_of, takes_context
 
@@ -38,6 +40,7 @@ class StepOptions:
     timeout: timedelta | float | None
     queue: str | None
     returns: str | None
+    progress_deadline: timedelta | float | None
     targets: tuple[str, ...] | None = None
 
     def checked_queue(self, subject: str) -> str | None:
@@ -83,6 +86,8 @@ class Workflow:
         check_type(input, subject)
         self.input = input
         self._open = OpenSequences(f"workflow {name!r}")
+        self._hook: Workflow | None = None
+        self._schedules: dict[str, ScheduleSettings] = {}
         self._definition: Definition | None = None
 
     def __repr__(self) -> str:
@@ -102,9 +107,10 @@ class Workflow:
         timeout: timedelta | float | None = None,
         queue: str | None = None,
         returns: str | None = None,
+        progress_deadline: timedelta | float | None = None,
     ) -> Callable[[Function], Function]: ...
 
-    def step(
+    def step(  # noqa: PLR0913 - the contract's options, all by keyword
         self,
         function: Function | None = None,
         /,
@@ -114,6 +120,7 @@ class Workflow:
         timeout: timedelta | float | None = None,
         queue: str | None = None,
         returns: str | None = None,
+        progress_deadline: timedelta | float | None = None,
     ) -> Function | Callable[[Function], Function]:
         """Add a function as the next step: ``@workflow.step`` or ``@workflow.step(...)``.
 
@@ -124,11 +131,12 @@ class Workflow:
             timeout: How long one run of the body may take, waiting excluded.
             queue: The queue whose workers run it; by default the one it was started on.
             returns: The context key that its value is kept under.
+            progress_deadline: How long its body may go without calling ``progress()``.
 
         Raises:
             DefinitionError: The step cannot be run as written.
         """
-        options = StepOptions("step", name, retry, timeout, queue, returns)
+        options = StepOptions("step", name, retry, timeout, queue, returns, progress_deadline)
 
         def add(decorated: Function) -> Function:
             self._add_step(decorated, options)
@@ -147,6 +155,7 @@ class Workflow:
         timeout: timedelta | float | None = None,
         queue: str | None = None,
         returns: str | None = None,
+        progress_deadline: timedelta | float | None = None,
     ) -> Any:
         """Add a step that may return ``goto(name)`` to go on somewhere else, or None to go on.
 
@@ -158,12 +167,15 @@ class Workflow:
             timeout: How long one run of the body may take, waiting excluded.
             queue: The queue it asks to run on; the execution's by default.
             returns: The context key that its value is kept under.
+            progress_deadline: How long its body may go without calling ``progress()``.
 
         Raises:
             DefinitionError: The step cannot be run as written.
         """
         allowed = None if targets is None else _target_names(targets, self._subject)
-        options = StepOptions("decision", name, retry, timeout, queue, returns, allowed)
+        options = StepOptions(
+            "decision", name, retry, timeout, queue, returns, progress_deadline, allowed
+        )
 
         def add(decorated: Function) -> Function:
             self._add_step(decorated, options)
@@ -191,6 +203,100 @@ class Workflow:
             yield block
         outer.add(block_name, lambda _: block.finished())
 
+    def on_failure(
+        self,
+        function: Function | None = None,
+        /,
+        *,
+        retry: Retry | None = None,
+        timeout: timedelta | float | None = None,
+        queue: str | None = None,
+    ) -> Any:
+        """Have a function run after an execution has failed, whoever found that out.
+
+        It is the one step of a workflow of its own, ``<name>.on_failure``, whose input and context
+        have ``execution_id``, ``workflow``, ``version``, ``status``, ``error`` and ``input`` of the
+        failed execution. A cancelled execution has not failed.
+
+        Args:
+            function: ``f(ctx)`` or ``f()``, sync or async; it is returned unchanged.
+            retry: Its retry policy; the workflow's by default.
+            timeout: How long one run of it may take.
+            queue: Where it runs; the workflow's queue by default.
+
+        Raises:
+            DefinitionError: There is one already, or it cannot be run as written.
+        """
+        subject = f"{self._subject}: on_failure"
+        self._check_open(subject)
+
+        def add(decorated: Function) -> Function:
+            if self._hook is not None:
+                raise DefinitionError(f"{subject} is given twice; call both from one function.")
+            hook = Workflow(
+                hook_name(self.name),
+                version=self.version,
+                queue=self.queue if queue is None else queue,
+                priority=self.priority,
+                retry=retry or self.retry,
+            )
+            hook.step(timeout=timeout)(decorated)
+            self._hook = hook
+            return decorated
+
+        return add if function is None else add(function)
+
+    def schedule(  # noqa: PLR0913 - the contract's options, all but the first by keyword
+        self,
+        cron: str,
+        *,
+        name: str | None = None,
+        timezone: str = "UTC",
+        input: Any = None,  # noqa: A002 - the contract's name
+        queue: str | None = None,
+        enabled: bool = True,
+        catch_up: CatchUp = "one",
+        overlap: Overlap = "allow",
+        jitter: timedelta | float = 0,
+    ) -> None:
+        """Have it started by the clock; every node that knows the workflow publishes this.
+
+        Args:
+            cron: Minute, hour, day of month, month, day of week.
+            name: The schedule's name; the workflow's by default.
+            timezone: The zone of the cron expression.
+            input: Every run's input.
+            queue: Another queue than the workflow's.
+            enabled: Whether it begins enabled; what operators set later is kept.
+            catch_up: Which of the missed slots run: ``"skip"`` none, the latest one, or all.
+            overlap: What a slot does while an earlier run has not ended.
+            jitter: The most that a run starts after its slot.
+
+        Raises:
+            DefinitionError: Another of its schedules has the name, or it comes too late.
+            InvalidInput: The input does not fit the workflow's type.
+            ScheduleError: Another option is wrong; the message names it.
+        """
+        what = f"{self._subject}: schedule {name or self.name!r}"
+        self._check_open(what)
+        check_type(self.input, self._subject, complete=True)
+        _, form = validate(self.input, input, workflow=self.name)
+        settings = ScheduleSettings(
+            name=self.name if name is None else name,
+            workflow=self.name,
+            cron=cron,
+            timezone=timezone,
+            input=form,
+            queue=queue,
+            enabled=enabled,
+            catch_up=catch_up,
+            overlap=overlap,
+            jitter=jitter,
+        )
+        if settings.name in self._schedules:
+            raise DefinitionError(f"{what} is there already; give one of them another name.")
+        self._schedules[settings.name] = settings
+
     def definition(self) -> Definition:
         """Return the workflow as it will be run, always the same object; it cannot grow any more.
 
@@ -213,6 +319,8 @@ class Workflow:
                 max_jumps=self.max_jumps,
                 input=self.input,
                 nodes=nodes,
+                on_failure=None if self._hook is None else self._hook.definition(),
+                schedules=tuple(self._schedules.values()),
             )
             _check_targets(definition, self._subject)
             self._definition = definition
@@ -245,6 +353,9 @@ class Workflow:
             is_async=is_async(function),
             kind=options.kind,
             targets=options.targets,
+            progress_deadline=check_timeout(
+                options.progress_deadline, subject, option="progress_deadline"
+            ),
         )
         self._open.innermost.add(step_name, lambda path: replace(step, path=path))
 

@@ -5,9 +5,10 @@ after the gap; one that they repeat is its first occurrence.
 """
 
 from datetime import UTC, date, datetime, time, timedelta
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from durable_otp.workflow.current import current_run
+from durable_otp.workflow.wall_time import first_instant, zone_named
 
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _SATURDAY = 5
@@ -18,7 +19,7 @@ def next_business_day(
     hour: int = 9, timezone: str = "UTC", *, now: datetime | None = None
 ) -> datetime:
     """Return ``hour`` o'clock of the first day after today that is neither Saturday nor Sunday."""
-    zone = _zone(timezone)
+    zone = zone_named(timezone)
     day = _local(now, zone).date() + timedelta(days=1)
     while day.weekday() >= _SATURDAY:
         day += timedelta(days=1)
@@ -32,7 +33,7 @@ def next_weekday(
     name = day.strip().lower()
     if name not in _DAYS:
         raise ValueError(f"{day!r} is not a day of the week; write one of {', '.join(_DAYS)}.")
-    zone = _zone(timezone)
+    zone = zone_named(timezone)
     today = _local(now, zone).date()
     ahead = (_DAYS.index(name) - today.weekday() - 1) % len(_DAYS) + 1
     return _at(today + timedelta(days=ahead), _hour(hour), zone)
@@ -40,7 +41,7 @@ def next_weekday(
 
 def end_of_day(timezone: str = "UTC", *, now: datetime | None = None) -> datetime:
     """Return 23:59:59 of today."""
-    zone = _zone(timezone)
+    zone = zone_named(timezone)
     return _at(_local(now, zone).date(), time(_LAST_HOUR, 59, 59), zone)
 
 
@@ -56,37 +57,10 @@ def _local(now: datetime | None, zone: ZoneInfo) -> datetime:
 
 def _at(day: date, wall: time, zone: ZoneInfo) -> datetime:
     """Return the instant of a wall time, in its zone; a skipped one is moved behind the gap."""
-    instant = datetime.combine(day, wall, zone)
-    there_and_back = instant.astimezone(UTC).astimezone(zone)
-    if there_and_back.replace(tzinfo=None) == instant.replace(tzinfo=None):
-        return instant
-    return _after_gap(instant, zone)
-
-
-def _after_gap(skipped: datetime, zone: ZoneInfo) -> datetime:
-    """Return the first instant after the gap: where the zone's offset changes, to the second."""
-    low = skipped.replace(fold=1).astimezone(UTC)  # the later offset: before the gap
-    high = skipped.replace(fold=0).astimezone(UTC)  # the earlier offset: behind it
-    before = low.astimezone(zone).utcoffset()
-    while high - low > timedelta(seconds=1):
-        middle = low + timedelta(seconds=(high - low) // timedelta(seconds=2))
-        if middle.astimezone(zone).utcoffset() == before:
-            low = middle
-        else:
-            high = middle
-    return high.astimezone(zone)
+    return first_instant(datetime.combine(day, wall), zone).astimezone(zone)
 
 
 def _hour(hour: int) -> time:
     if isinstance(hour, bool) or not isinstance(hour, int) or not 0 <= hour <= _LAST_HOUR:
         raise ValueError(f"hour must be a whole number from 0 to 23, not {hour!r}.")
     return time(hour)
-
-
-def _zone(timezone: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(timezone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(
-            f'{timezone!r} is not a time zone; write a name such as "Europe/Berlin".'
-        ) from None

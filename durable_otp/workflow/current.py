@@ -30,6 +30,10 @@ class StepRun(Protocol):
         """Return the database's time, aware and in UTC."""
         ...
 
+    def progress(self) -> None:
+        """Tell that the step is getting on."""
+        ...
+
 
 _runs: list[StepRun] = []
 
@@ -91,6 +95,11 @@ def put_context(key: str | Mapping[str, Any], /, *value: Any) -> None:
         target[key] = value[0]
     else:
         raise TypeError("put_context takes a key and a value, or one mapping.")
+
+
+def progress() -> None:
+    """Tell that the step is getting on: one with a ``progress_deadline`` that has not is hung."""
+    step_run("progress()").progress()
 
 
 def execution_id() -> str:

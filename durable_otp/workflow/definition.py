@@ -10,11 +10,12 @@ from functools import cached_property
 from types import CodeType
 from typing import Any
 
-from durable_otp.workflow import input_type
+from durable_otp.workflow import failure_hook, input_type
 from durable_otp.workflow.json_form import MAX_BYTES, encode
 from durable_otp.workflow.nodes import Node
 from durable_otp.workflow.places import Place, destination, places
 from durable_otp.workflow.retry import Retry
+from durable_otp.workflow.schedule import ScheduleSettings
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,9 @@ class Definition:
     max_jumps: int | None
     input: Any
     nodes: tuple[Node, ...]
+    on_failure: "Definition | None" = None
+    """The workflow that is started when an execution of this one has failed."""
+    schedules: tuple[ScheduleSettings, ...] = ()
 
     def next_path(self, path: str | None) -> str | None:
         """Return the path after this one: the first after None, None after the last.
@@ -76,6 +80,7 @@ class Definition:
             "max_jumps": self.max_jumps,
             "input": None if self.input is None else _type_name(self.input),
             "nodes": [node.description() for node in self.nodes],
+            "on_failure": failure_hook.described(self.on_failure),
         }
 
     def fingerprint(self) -> str:
@@ -83,10 +88,14 @@ class Definition:
         return hashlib.sha256(encode(self.description())).hexdigest()
 
     def same_as(self, other: "Definition") -> bool:
-        """Return whether both do the same: equal published forms, and equal code at each node."""
-        return self.description() == other.description() and all(
-            _code(mine) == _code(theirs)
-            for mine, theirs in zip(self.functions(), other.functions(), strict=True)
+        """Return whether both do the same, and when: published forms, schedules, nodes' code."""
+        return (
+            self.description() == other.description()
+            and self.schedules == other.schedules
+            and all(
+                _code(mine) == _code(theirs)
+                for mine, theirs in zip(self.functions(), other.functions(), strict=True)
+            )
         )
 
     def every_node(self) -> Iterator[Node]:
@@ -97,6 +106,8 @@ class Definition:
         """Yield the code of every node, in order of definition."""
         for node in self.nodes:
             yield from node.functions
+        if self.on_failure is not None:
+            yield from self.on_failure.functions()
 
     @cached_property
     def _places(self) -> dict[str, Place]:

@@ -85,6 +85,18 @@ class Execution:
 
 
 @dataclass(frozen=True)
+class StateMove:
+    """An execution came into a status, at its current ``step`` if it has begun one."""
+
+    execution_id: str
+    workflow: str
+    queue: str
+    status: State
+    step: str | None
+    at: datetime
+
+
+@dataclass(frozen=True)
 class QueueStats:
     """How many executions of a queue are in each status; ``scheduled`` is a part of ``pending``."""
 

@@ -23,6 +23,7 @@ class Step:
         takes_context: Whether the function is called with the context.
         is_async: Whether calling the function gives a coroutine.
         kind: What the engine tells nodes apart by.
+        progress_deadline: Seconds that its body may go without calling ``progress()``.
         targets: The nodes that a decision says it may jump to; None when it does not say.
     """
 
@@ -37,6 +38,7 @@ class Step:
     is_async: bool = False
     kind: Literal["step", "decision"] = "step"
     targets: tuple[str, ...] | None = None
+    progress_deadline: float | None = None
 
     def description(self) -> dict[str, Any]:
         """Return the node's published form."""
@@ -48,6 +50,8 @@ class Step:
             "queue": self.queue,
             "returns": self.returns,
         }
+        if self.progress_deadline is not None:
+            described["progress_deadline"] = self.progress_deadline
         if self.targets is not None:
             described["targets"] = list(self.targets)
         return described

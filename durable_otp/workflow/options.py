@@ -42,17 +42,19 @@ def check_queue(value: Any, subject: str) -> str:
     return check_name(value, f"{subject}: queue", longest=LONGEST_QUEUE_NAME)
 
 
-def check_timeout(value: timedelta | float | None, subject: str) -> float | None:
+def check_timeout(
+    value: timedelta | float | None, subject: str, *, option: str = "timeout"
+) -> float | None:
     """Return a timeout in seconds, more than zero; None is no timeout."""
     if value is None:
         return None
     try:
-        seconds = in_seconds(value, what=f"{subject}: timeout")
+        seconds = in_seconds(value, what=f"{subject}: {option}")
     except (TypeError, ValueError) as error:
         raise DefinitionError(str(error)) from None
     if not 0 < seconds <= LONGEST_DURATION:
         raise DefinitionError(
-            f"{subject}: timeout must be more than zero and at most 100 years, not {value!r}."
+            f"{subject}: {option} must be more than zero and at most 100 years, not {value!r}."
         )
     return seconds
 

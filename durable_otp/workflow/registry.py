@@ -16,6 +16,7 @@ class Registry:
     def __init__(self) -> None:
         self._definitions: dict[tuple[str, str], Definition] = {}
         self._newest: dict[str, str] = {}
+        self._scheduled: dict[str, str] = {}
 
     def register(self, workflow: Workflow) -> Definition:
         """Add a workflow, whose definition is final from now on, and return that.
@@ -24,6 +25,11 @@ class Registry:
             DefinitionError: It is wrong, or another one has its name and version.
         """
         definition = workflow.definition()
+        if definition.on_failure is not None:
+            self._add(definition.on_failure)
+        return self._add(definition)
+
+    def _add(self, definition: Definition) -> Definition:
         key = (definition.name, definition.version)
         known = self._definitions.get(key)
         if known is None:
@@ -33,8 +39,18 @@ class Registry:
                 f"Workflow {definition.name!r} version {definition.version!r} is defined twice "
                 "and differently; give one of them another name or version."
             )
+        self._check_schedules(definition)
         self._newest[definition.name] = definition.version
         return known
+
+    def _check_schedules(self, definition: Definition) -> None:
+        for schedule in definition.schedules:
+            owner = self._scheduled.setdefault(schedule.name, definition.name)
+            if owner != definition.name:
+                raise DefinitionError(
+                    f"Schedule {schedule.name!r} is declared by workflows {owner!r} and "
+                    f"{definition.name!r}; give one of them another name."
+                )
 
     def load(self, items: Iterable[str | Workflow]) -> None:
         """Register workflows, and those of modules named ``"pkg.mod"`` or ``"pkg.mod:attribute"``.

@@ -17,8 +17,8 @@ ONLY_BLOCKING = {"watch", "from_config"}
 def test_it_has_every_call_of_the_blocking_client_as_a_coroutine():
     calls = {
         name
-        for name, value in vars(Durable).items()
-        if inspect.isfunction(value) and not name.startswith("_")
+        for name, _ in inspect.getmembers(Durable, inspect.isfunction)
+        if not name.startswith("_")
     }
     for name in calls - ONLY_BLOCKING:
         twin = getattr(AsyncDurable, name)

@@ -28,7 +28,7 @@ from tests.support.tree import (
 )
 from tests.support.waiting import wait_until
 
-SIBLINGS = ["stale_job_recovery", "zombie_recovery", "sleep_waker", "registrar"]
+SIBLINGS = ["stale_job_recovery", "zombie_recovery", "sleep_waker", "scheduler", "registrar"]
 REPOSITORY = Path(__file__).parents[2]
 HOST = """
 import sys

@@ -24,6 +24,16 @@ def tables(session_tables: Tables) -> Tables:
     return session_tables
 
 
+@pytest.fixture(scope="session")
+def clocked_tables(postgres_dsn: str) -> Iterator[Tables]:
+    """A migrated schema whose clock tests set, shared by the tests of a session."""
+    with (
+        fresh_schema(postgres_dsn) as schema,
+        migrated_tables(postgres_dsn, schema, test_clock=True) as tables,
+    ):
+        yield tables
+
+
 @pytest.fixture
 def adapter(tables: Tables) -> Iterator[PostgresAdapter]:
     """The queue adapter on those tables."""

@@ -25,7 +25,9 @@ def pool(tables):
 @pytest.fixture
 def backends(tables):
     name = f"durable:pool {tables.schema}"
-    return lambda: [row["pid"] for row in tables.sql(BACKENDS, [name])]
+    pids = lambda: [row["pid"] for row in tables.sql(BACKENDS, [name])]  # noqa: E731
+    wait_until(lambda: not pids(), what="the end of an earlier test's backends")
+    return pids
 
 
 def test_nothing_is_opened_before_it_is_needed_and_then_kept(pool, backends):

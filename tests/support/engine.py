@@ -110,6 +110,9 @@ class NotingHost:
         self.notes.append(f"begun {begun.attempt.path} {begun.attempt.number}")
         self.stopping = self.stopping or begun.attempt.path == self.stop_at
 
+    def progress(self) -> None:
+        self.notes.append("progress")
+
     def ended(self) -> None:
         self.notes.append("ended")
 

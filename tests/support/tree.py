@@ -32,6 +32,7 @@ STILL: dict[str, Any] = {
     "stale_job_recovery": {"interval": HOUR},
     "zombie_recovery": {"interval": HOUR},
     "sleep_waker": {"interval": HOUR},
+    "scheduler": {"interval": HOUR},
 }
 
 

@@ -49,6 +49,8 @@ interval = "2m"
 [sleep_waker]
 interval = 1.5
 batch_size = 50
+[scheduler]
+interval = "5s"
 """
 
 
@@ -78,6 +80,7 @@ def test_every_key_of_the_contract_is_read(read):
     assert slow.max_executions_per_worker == 1000
     assert (config.supervisor.max_seconds, config.supervisor.shutdown_timeout) == (5.0, 30.0)
     assert (config.zombie_recovery.interval, config.sleep_waker.interval) == (120.0, 1.5)
+    assert config.scheduler.interval == 5.0
 
 
 def test_an_empty_file_has_every_default_and_one_queue(read):
@@ -88,6 +91,7 @@ def test_an_empty_file_has_every_default_and_one_queue(read):
     assert config.queues["default"].concurrency == 10
     assert config.queues["default"].max_memory is None
     assert config.sleep_waker.batch_size == 100
+    assert config.scheduler.interval == 1.0
 
 
 def test_python_gives_the_durable_keys_flat_and_queues_as_numbers():
