@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from durable_otp import ConfigError, Runtime
+from durable_otp.runtime import messages
 from tests.support.sink import sink
 from tests.support.tree import STILL, Tree, all_gone, is_gone, kill, prepare, running, still_queue
 from tests.support.waiting import wait_until
@@ -209,3 +210,10 @@ def test_a_disabled_node_runs_nothing_but_its_registrar(dsn: str, schema: str) -
     with running(dsn, schema, sink(), queue_enabled=False) as tree:
         assert [node["id"] for node in tree.runtime.tree()["tree"]["children"]] == ["registrar"]
         assert tree.start().status() == "pending"
+
+
+def test_the_tree_is_told_without_the_definitions(dsn: str, schema: str) -> None:
+    """They are many times larger, and the tree is told ten times a second."""
+    with running(dsn, schema, sink(), queues=TWO, **STILL) as tree:
+        answer = tree.runtime._running().request(messages.TREE)
+        assert set(answer) == {"hostname", "tree"}
