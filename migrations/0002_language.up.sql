@@ -58,8 +58,10 @@ ALTER TABLE durable.waits
 CREATE INDEX waits_for_child ON durable.waits (child_id) WHERE child_id IS NOT NULL;
 
 -- What an execution becomes that has failed: one that has something to undo undoes it first. The
--- completed children of its parallel and each blocks are a part of it.
-CREATE FUNCTION durable.failed_status(execution_id uuid) RETURNS text LANGUAGE sql STABLE AS $$
+-- completed children of its parallel and each blocks are a part of it. VOLATILE, so that it looks
+-- with a snapshot of its own: a checkpoint that its caller had to wait for, before it got the lock,
+-- is seen.
+CREATE FUNCTION durable.failed_status(execution_id uuid) RETURNS text LANGUAGE sql VOLATILE AS $$
     WITH RECURSIVE family AS (
         SELECT $1 AS id
         UNION ALL

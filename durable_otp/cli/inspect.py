@@ -53,6 +53,8 @@ def _facts(execution: Execution) -> Iterator[tuple[str, Any]]:
     yield "input", json_text.dumps(execution.input, ensure_ascii=False)
     yield "context", json_text.dumps(execution.context, ensure_ascii=False)
     yield "error", _reason(execution.error)
+    for result in execution.compensation_results:
+        yield "undone" if result["error"] is None else "not undone", _undoing(result)
 
 
 def _show_steps(steps: list[StepExecution]) -> None:
@@ -60,7 +62,7 @@ def _show_steps(steps: list[StepExecution]) -> None:
         return
     rows = [
         (
-            step.path,
+            _title(step),
             step.visit,
             step.attempt,
             step.status,
@@ -82,12 +84,23 @@ def _show_attempt(step: StepExecution) -> None:
     if not trace and not step.logs:
         return
     say("")
-    say(f"{one_line(step.path)}, attempt {step.attempt}:")
+    say(f"{one_line(_title(step))}, attempt {step.attempt}:")
     for entry in step.logs or ():
         for line in str(entry.get("message", "")).splitlines():
             say(f"  {one_line(str(entry.get('level', '')))}: {one_line(line)}")
     for line in trace.splitlines():
         say(f"  {_visible(line)}")
+
+
+def _title(step: StepExecution) -> str:
+    """Return what a row is called: a step by its path, what undoes one with its handler's name."""
+    return f"{step.path} (undone by {step.name})" if step.is_compensation else step.path
+
+
+def _undoing(result: dict[str, Any]) -> str:
+    done = f"{result['step']} by {result['compensation']}"
+    reason = _reason(result["error"])
+    return done if reason is None else f"{done}: {reason}"
 
 
 def _visible(line: str) -> str:

@@ -12,6 +12,7 @@ from durable_otp.client.starting import StartableWorkflows, StartOptions
 from durable_otp.clock import Deadline
 from durable_otp.storage import executions, reports
 from durable_otp.storage import queue as claims
+from durable_otp.storage.aftermath import run_ending
 from durable_otp.storage.ending import EndListener
 from durable_otp.storage.foreign import ForeignConnection
 from durable_otp.storage.migrator import Migrator
@@ -217,7 +218,8 @@ class Durable(ScheduleCalls):
             AlreadyFinished: It has ended, or is compensating.
             ExecutionNotFound: There is none with this id.
         """
-        self._database.run(executions.cancel, id, canonical(reason, what="reason"))
+        reason = canonical(reason, what="reason")
+        run_ending(self._database.run, executions.cancel, id, reason)
 
     def wait_for_end(self, id: str, deadline: Deadline) -> State:  # noqa: A002 - the contract's name
         """Return an execution's status once it is final, or when the deadline has passed.

@@ -5,10 +5,11 @@ way an attempt can end has a function below, and each of them makes one committe
 """
 
 import random
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 from durable_otp.clock import monotonic
+from durable_otp.engine.claim import LONGEST_PAUSE_SECONDS, Claim, Limits
+from durable_otp.engine.compensation import compensate
 from durable_otp.engine.direction import directed
 from durable_otp.engine.failure import DecisionError, DefinitionChanged, describe
 from durable_otp.engine.host import Begun, Host
@@ -16,9 +17,9 @@ from durable_otp.engine.journal import (
     Attempt,
     Completion,
     Failure,
-    Journal,
     VisitRecord,
 )
+from durable_otp.engine.journals import Journals
 from durable_otp.engine.outcome import (
     AttemptEnd,
     Interrupted,
@@ -37,40 +38,15 @@ from durable_otp.engine.position import (
 from durable_otp.engine.step_run import StepRun
 from durable_otp.engine.step_runner import run_node
 from durable_otp.errors import ClaimLost, InvalidInput, SerializationError, StepInterrupted
+from durable_otp.workflow.compensations import compensation_of
 from durable_otp.workflow.context import Context
 from durable_otp.workflow.definition import Definition
 from durable_otp.workflow.json_form import encode
 from durable_otp.workflow.nodes import Node, Step
 
-LONGEST_PAUSE_SECONDS = 1.0
-"""A longer delay between attempts gives the worker back and waits in the database."""
-
-
-@dataclass(frozen=True)
-class Claim:
-    """An execution as its worker receives it."""
-
-    id: str
-    input: Any
-    queue: str
-    home_queue: str
-    """Where the execution was started, and where steps run that ask for no queue."""
-    is_fresh: bool
-    """Nothing was ever recorded of it, so there is nothing to read."""
-    is_plain: bool = True
-    """It neither compensates nor is a child of a block."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """The sizes that a step's values and a context may have, in bytes of JSON."""
-
-    max_payload: int
-    max_context: int
-
 
 def execute(
-    claim: Claim, definition: Definition, journal: Journal, host: Host, limits: Limits
+    claim: Claim, definition: Definition, journal: Journals, host: Host, limits: Limits
 ) -> Outcome:
     """Run an execution until it ends, waits or is taken away; blocks meanwhile.
 
@@ -78,6 +54,8 @@ def execute(
     execution now, and nothing more is written.
     """
     try:
+        if not claim.is_plain and journal.family.origin().is_compensating:
+            return compensate(claim, definition, journal.compensations, host, limits)
         return _Execution(claim, definition, journal, host, limits).run()
     except ClaimLost:
         return Outcome.CLAIM_LOST
@@ -85,7 +63,7 @@ def execute(
 
 class _Execution:
     def __init__(
-        self, claim: Claim, definition: Definition, journal: Journal, host: Host, limits: Limits
+        self, claim: Claim, definition: Definition, journal: Journals, host: Host, limits: Limits
     ) -> None:
         self._claim = claim
         self._definition = definition
@@ -224,6 +202,7 @@ class _Execution:
                 jumps=jumps,
                 logs=self._host.captured(),
                 duration=duration,
+                compensation=compensation_of(self._definition.node(attempt.path)),
             )
         )
         self._visits[attempt.path] = attempt.visit
@@ -252,9 +231,9 @@ class _Execution:
 
 def _begun(attempt: Attempt, node: Node, record: VisitRecord) -> Begun:
     if not isinstance(node, Step):
-        return Begun(attempt, timeout=None, progress_deadline=None, retry_after_timeout=None)
+        return Begun(attempt, timeout=None, retry_after_timeout=None)
     failures = record.failed_attempts + 1
     if not node.retry.allows(StepInterrupted(), failures):
-        return Begun(attempt, node.timeout, node.progress_deadline, retry_after_timeout=None)
+        return Begun(attempt, node.timeout, None, node.progress_deadline)
     delay = node.retry.delay(failures, random.random())  # noqa: S311 - jitter, not a secret
-    return Begun(attempt, node.timeout, node.progress_deadline, delay)
+    return Begun(attempt, node.timeout, delay, node.progress_deadline)

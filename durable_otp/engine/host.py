@@ -15,9 +15,9 @@ class Begun:
 
     attempt: Attempt
     timeout: float | None
-    progress_deadline: float | None
     retry_after_timeout: float | None
     """Seconds until the next attempt if this one times out; None: it was the last."""
+    progress_deadline: float | None = None
 
 
 class Host(Protocol):

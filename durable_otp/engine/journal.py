@@ -71,6 +71,8 @@ class Completion:
     """How often the execution has jumped so far, this step included."""
     logs: LogEntries
     duration: float
+    compensation: str | None = None
+    """The name of the handler that undoes the step."""
 
 
 @dataclass(frozen=True)

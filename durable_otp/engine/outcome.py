@@ -13,6 +13,9 @@ class Outcome(StrEnum):
 
     COMPLETED = "completed"
     FAILED = "failed"
+    """It has failed, or begins to undo what it did: under another claim."""
+    COMPENSATED = "compensated"
+    COMPENSATION_FAILED = "compensation_failed"
     WAITING = "waiting"
     RETRY_LATER = "retry_later"
     MOVED = "moved"

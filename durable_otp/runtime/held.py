@@ -10,6 +10,7 @@ from durable_otp.clock import monotonic
 from durable_otp.runtime.messages import BegunReport
 from durable_otp.storage.identity import new_id
 from durable_otp.storage.queue import Claim
+from durable_otp.storage.settlement import COMPENSATION
 
 
 class Condemnation(StrEnum):
@@ -134,4 +135,5 @@ class Held:
             "visit": self.begun.visit,
             "attempt": self.begun.attempt,
             "seconds": self.seconds_in_step,
+            "is_compensation": self.begun.type == COMPENSATION,
         }

@@ -21,7 +21,9 @@ from durable_otp.otp.process import Child
 from durable_otp.runtime import messages
 from durable_otp.runtime.held import Condemnation, Held
 from durable_otp.runtime.messages import BegunReport
+from durable_otp.storage.families import children_ended
 from durable_otp.storage.settlement import (
+    COMPENSATION,
     LostAttempt,
     Verdict,
     condemn,
@@ -114,6 +116,7 @@ class Settling:
             )
             held.token_changed()
             self._follow(held, verdict)
+            await self._tell(verdict)
 
     async def _take_over(self, held: Held) -> bool:
         """Change the lock token; return whether the row was still ours."""
@@ -132,11 +135,17 @@ class Settling:
             return
         emit("execution_settled", execution=held.claim.id, status=verdict.status,
              crashes=verdict.crashes)  # fmt: skip
-        if verdict.status == "running":
+        if verdict.is_held:
             held.rerun()
             self._office.again(held)
         else:
-            self._office.drop(held, verdict.due_in if verdict.status == "pending" else None)
+            is_over = verdict.status == "failed"
+            self._office.drop(held, None if is_over else verdict.due_in)
+
+    async def _tell(self, verdict: Verdict | None) -> None:
+        """Tell the parent of a child that has ended."""
+        if verdict is not None and verdict.parents:
+            await self._until_done(children_ended, verdict.parents)
 
     # bodies that have to stop
 
@@ -158,6 +167,7 @@ class Settling:
             report.retry_after_timeout,
         )
         self._follow(held, verdict)
+        await self._tell(verdict)
 
     async def _stop(self, held: Held, child: Child) -> None:
         """Interrupt, wait for the grace, kill; return when the body is certainly over."""
@@ -203,7 +213,7 @@ async def _wait(event: asyncio.Event, seconds: float | None) -> None:
 
 def crash_error(held: Held, reason: ExitReason) -> dict[str, Any]:
     """Return the error of an execution whose worker died; pure."""
-    where = f"step {held.begun.path!r}, attempt {held.begun.attempt}" if held.begun else "its start"
+    where = f"{_place(held.begun)}, attempt {held.begun.attempt}" if held.begun else "its start"
     fact: dict[str, Any]
     match reason:
         case Killed():
@@ -222,6 +232,13 @@ def crash_error(held: Held, reason: ExitReason) -> dict[str, Any]:
         "stacktrace": None,
         **fact,
     }
+
+
+def _place(report: BegunReport) -> str:
+    """Return what a message calls the code that ran."""
+    if report.type == COMPENSATION:
+        return f"compensation {report.name!r} of step {report.path!r}"
+    return f"step {report.path!r}"
 
 
 def _crashed(held: Held, reason: ExitReason, first: str) -> LostAttempt:
@@ -245,7 +262,8 @@ def _timed_out(held: Held, report: BegunReport) -> LostAttempt:
         if held.condemned is Condemnation.NO_PROGRESS
         else f"did not end within its timeout of {report.timeout} s"
     )
-    message = f"Step {report.path!r} {broken} (attempt {report.attempt})."
+    place = _place(report)
+    message = f"{place[0].upper()}{place[1:]} {broken} (attempt {report.attempt})."
     return LostAttempt(
         path=report.path,
         name=report.name,

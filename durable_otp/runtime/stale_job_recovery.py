@@ -12,6 +12,7 @@ from durable_otp.otp.title import set_title
 from durable_otp.runtime.pulse import Pulse
 from durable_otp.runtime.recurring import pause_of, serve
 from durable_otp.runtime.settings import SiblingSettings
+from durable_otp.storage.aftermath import run_ending
 from durable_otp.storage.database import Database
 from durable_otp.storage.nodes import (
     forget_managers,
@@ -67,7 +68,8 @@ class StaleJobRecovery:
     def _take_back(self, holders: list[str]) -> int:
         recovered = 0
         while True:
-            batch = self._database.run(
+            batch = run_ending(
+                self._database.run,
                 recover_claims,
                 holders,
                 batch_size=self._settings.batch_size,
@@ -81,7 +83,8 @@ class StaleJobRecovery:
         timeout = self._settings.stale_lock_timeout
         trusted = now - self._connected_since >= timeout
         spared = [] if trusted else self._managers.living(now, self._settings.node_timeout)
-        recovered = self._database.run(
+        recovered = run_ending(
+            self._database.run,
             recover_stale_locks,
             timeout,
             live=spared,

@@ -7,7 +7,7 @@ it listens for new work, cancels and commands. All of it in the manager's own ev
 import asyncio
 import math
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import aclosing, suppress
 from typing import Any, Protocol
 
@@ -17,7 +17,9 @@ from durable_otp.events import emit
 from durable_otp.runtime.claims import Claims
 from durable_otp.runtime.held import Condemnation, Held
 from durable_otp.runtime.settings import ManagerSettings
+from durable_otp.storage.aftermath import Ended
 from durable_otp.storage.async_database import AsyncDatabase
+from durable_otp.storage.families import children_ended
 from durable_otp.storage.nodes import (
     ManagerId,
     QueueSettings,
@@ -129,16 +131,22 @@ class Upkeep:
         recovered = 0
         while True:
             kept = [token for held in self._holder.held.values() for token in held.tokens]
-            batch: int = await self._holder.run_operation(
+            batch: Ended = await self._holder.run_operation(
                 recover_claims,
                 holders,
                 kept=kept,
                 counted=counted,
                 max_interruptions=self._settings.max_interruptions,
             )
-            recovered += batch
-            if batch < BATCH_SIZE:
+            await self._tell(batch.parents)
+            recovered += batch.count
+            if batch.count < BATCH_SIZE:
                 return recovered
+
+    async def _tell(self, parents: Sequence[str]) -> None:
+        """Tell the parents of children that have ended."""
+        if parents:
+            await self._holder.run_operation(children_ended, parents)
 
     async def leave(self, claims: list[tuple[str, str]], database: AsyncDatabase) -> None:
         """Give everything back, what we do not know of too, and take our name off the list."""
@@ -206,7 +214,8 @@ class Upkeep:
             case "queue" if payload not in (self._settings.queue, "*"):
                 return
             case "cancel":
-                self._holder.stop_body(payload, None, Condemnation.CANCELLED)
+                execution_id, _, token = payload.partition(" ")
+                self._holder.stop_body(execution_id, token or None, Condemnation.CANCELLED)
             case "command":
                 self.settings_changed()
             case _:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from durable_otp.clock import Deadline
-from durable_otp.engine.executor import Claim, Limits, execute
+from durable_otp.engine.claim import Claim, Limits
+from durable_otp.engine.executor import execute
 from durable_otp.engine.host import Begun
 from durable_otp.engine.outcome import Outcome
 from durable_otp.errors import DatabaseUnreachable, DurableError
@@ -28,7 +29,8 @@ from durable_otp.runtime.output import Output
 from durable_otp.runtime.pace import Pace
 from durable_otp.runtime.settings import WorkerSettings
 from durable_otp.storage.database import Database
-from durable_otp.storage.journal import Holder, PostgresJournal, database_now
+from durable_otp.storage.journal import PostgresJournal, database_now
+from durable_otp.storage.journal_writing import Holder
 from durable_otp.workflow.json_form import decode
 from durable_otp.workflow.registry import Registry
 

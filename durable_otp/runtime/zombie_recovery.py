@@ -8,6 +8,7 @@ from durable_otp.otp import ParentLink
 from durable_otp.otp.title import set_title
 from durable_otp.runtime.recurring import pause_of, serve
 from durable_otp.runtime.settings import SiblingSettings
+from durable_otp.storage.aftermath import run_ending
 from durable_otp.storage.database import Database
 from durable_otp.storage.queue import recover_zombie_workflows
 
@@ -21,7 +22,8 @@ class ZombieRecovery:
 
     def run_once(self) -> float:
         """Fail what nothing can wake; return the seconds until the next round."""
-        failed = self._database.run(
+        failed = run_ending(
+            self._database.run,
             recover_zombie_workflows,
             self._settings.stale_lock_timeout,
             batch_size=self._settings.batch_size,

@@ -10,6 +10,8 @@ from typing import Any, Protocol, Self, runtime_checkable
 
 from durable_otp.durations import in_seconds
 from durable_otp.storage import queue as claims
+from durable_otp.storage.aftermath import Ended, run_ending
+from durable_otp.storage.families import children_ended
 from durable_otp.storage.operation import Operation
 from durable_otp.storage.pool import PooledDatabase, known_dsn
 from durable_otp.storage.reports import folded_context
@@ -108,7 +110,7 @@ class PostgresAdapter:
         return self._settle(claims.ack, job_id, lock_token)
 
     def nack(self, job_id: str, reason: Any, lock_token: str | None = None) -> Settled:
-        """Fail a claimed execution for good.
+        """Fail a claimed execution for good; what it has done is undone first, if it says how.
 
         Args:
             job_id: The execution.
@@ -120,10 +122,7 @@ class PostgresAdapter:
         """
         error = encode(error_of(reason)).decode()
 
-        def nack(job_id: str, token: str | None) -> Operation[Settled]:
-            return claims.nack(job_id, error, token)
-
-        return self._settle(nack, job_id, lock_token)
+        return self._settle(claims.nack, job_id, lock_token, error)
 
     def reschedule(self, job_id: str, run_at: datetime, lock_token: str | None = None) -> Settled:
         """Give a claimed execution back, to be claimed again from an instant on.
@@ -134,10 +133,7 @@ class PostgresAdapter:
         if not isinstance(run_at, datetime) or run_at.utcoffset() is None:
             raise ValueError(f"run_at must be a datetime with a time zone, not {run_at!r}.")
 
-        def reschedule(job_id: str, token: str | None) -> Operation[Settled]:
-            return claims.reschedule(job_id, run_at, token)
-
-        return self._settle(reschedule, job_id, lock_token)
+        return self._settle(claims.reschedule, job_id, lock_token, run_at)
 
     def heartbeat(self, job_id: str, lock_token: str | None = None) -> Settled:
         """Keep a claim from going stale; NOT_FOUND when it is no longer running."""
@@ -157,13 +153,11 @@ class PostgresAdapter:
 
     def recover_stale_locks(self, timeout_seconds: float) -> int:
         """Take back claims without a heartbeat for this long, each counted as an interruption."""
-        timeout = _check_timeout(timeout_seconds)
-        return self._all(lambda: claims.recover_stale_locks(timeout))
+        return self._all(claims.recover_stale_locks, _check_timeout(timeout_seconds))
 
     def recover_zombie_workflows(self, timeout_seconds: float) -> int:
         """Fail executions that have waited this long with nothing that could wake them."""
-        timeout = _check_timeout(timeout_seconds)
-        return self._all(lambda: claims.recover_zombie_workflows(timeout))
+        return self._all(claims.recover_zombie_workflows, _check_timeout(timeout_seconds))
 
     def wake_sleeping_workflows(self, batch_size: int) -> int:
         """Make up to `batch_size` sleepers pending whose time has come."""
@@ -196,15 +190,18 @@ class PostgresAdapter:
 
     def _settle(
         self,
-        operation: Callable[[str, str | None], Operation[Settled]],
+        operation: Callable[..., Operation[claims.Settlement]],
         job_id: str,
         lock_token: str | None,
+        *how: Any,
     ) -> Settled:
         with self._turn:
             token = lock_token or self._received.get(job_id)
-        settled = self._database.run(operation, job_id, token)
+        settlement = self._database.run(operation, job_id, *how, token)
         self._forget(job_id, token)
-        return settled
+        if settlement.parents:
+            self._database.run(children_ended, settlement.parents)
+        return settlement.settled
 
     def _forget(self, job_id: str, token: str | None) -> None:
         """Drop a token that has had its use; not another one, received meanwhile."""
@@ -212,11 +209,11 @@ class PostgresAdapter:
             if token is not None and self._received.get(job_id) == token:
                 del self._received[job_id]
 
-    def _all(self, operation: Callable[[], Operation[int]]) -> int:
+    def _all(self, operation: Callable[..., Operation[Ended]], timeout: float) -> int:
         """Repeat an operation until it finds less than a whole batch."""
         total = 0
         while True:
-            done = self._database.run(operation)
+            done = run_ending(self._database.run, operation, timeout)
             total += done
             if done < claims.BATCH_SIZE:
                 return total

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from durable_otp.errors import AlreadyFinished
+from durable_otp.storage.aftermath import Ended, ended, lock_descendants
 from durable_otp.storage.identity import is_id, new_id
 from durable_otp.storage.operation import Operation, transaction
 from durable_otp.storage.reports import not_found, status_of
@@ -63,11 +64,8 @@ def start(how: Start, executions: Sequence[NewExecution]) -> Operation[list[str]
 
 
 @transaction
-def cancel(execution_id: str, reason: str | None) -> Operation[None]:
+def cancel(execution_id: str, reason: str | None) -> Operation[Ended]:
     """Cancel an execution and all its descendants that have not ended.
-
-    Locks ancestors before descendants, level by level: a child that is being made either is there
-    when its level is read, or finds its parent's claim gone.
 
     Raises:
         AlreadyFinished: It has ended, or is undoing what it did.
@@ -81,13 +79,10 @@ def cancel(execution_id: str, reason: str | None) -> Operation[None]:
         raise AlreadyFinished(
             f"Execution {execution_id} is {status} and cannot be cancelled any more."
         )
-    family = level = [execution_id]
-    while level:
-        children = yield Statement("lock_children", {"parents": level})
-        level = [child["id"] for child in children]
-        family = [*family, *level]
+    family = [execution_id, *(yield from lock_descendants([execution_id]))]
     error = {"type": "cancelled", "message": reason or CANCELLED_MESSAGE}
-    yield Statement("cancel_executions", {"ids": family, "error": encode(error).decode()})
+    rows = yield Statement("cancel_executions", {"ids": family, "error": encode(error).decode()})
+    return ended(rows)
 
 
 def watch(execution_id: str) -> Operation[State]:

@@ -1,40 +1,31 @@
-"""The engine's journal in PostgreSQL: one committed, fenced write per step.
+"""The engine's journal in PostgreSQL: one committed, fenced write per step."""
 
-The ids of the rows are made before the first try. When a write finds its claim gone, it looks for
-its own row: if that is there, an earlier try had succeeded and only its answer was lost.
-"""
-
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from durable_otp.engine.journal import (
     Answer,
-    Attempt,
     Completion,
     Entry,
     Failure,
-    LogEntries,
     VisitRecord,
 )
-from durable_otp.errors import ClaimLost
+from durable_otp.storage.compensations import PostgresCompensationJournal
 from durable_otp.storage.database import Database
+from durable_otp.storage.families import PostgresFamilyJournal
 from durable_otp.storage.identity import new_id
-from durable_otp.storage.operation import Operation
+from durable_otp.storage.journal_writing import (
+    Holder,
+    JournalWriter,
+    Parameters,
+    attempt_parameters,
+    failure_parameters,
+    json_text,
+)
+from durable_otp.storage.operation import Operation, Row
 from durable_otp.storage.statements import Statement
-from durable_otp.workflow.json_form import encode
 from durable_otp.workflow.wait import WaitRequest
-
-Parameters = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Holder:
-    """The claim that every write of a journal names."""
-
-    id: str
-    lock_token: str
 
 
 class PostgresJournal:
@@ -46,6 +37,9 @@ class PostgresJournal:
     def __init__(self, database: Database, holder: Holder) -> None:
         self._database = database
         self._holder = holder
+        self._writer = JournalWriter(database, holder)
+        self.family = PostgresFamilyJournal(database, holder.id)
+        self.compensations = PostgresCompensationJournal(self._writer)
 
     def entries(self) -> Sequence[Entry]:
         """Return the completed steps from the newest snapshot on, oldest first."""
@@ -58,24 +52,27 @@ class PostgresJournal:
     def checkpoint(self, completion: Completion) -> None:
         """Record a completed step; without a ``next_path`` the execution is completed with it."""
         name = "complete" if completion.next_path is None else "checkpoint"
-        self._write(name, _completed(completion))
+        self._writer.write(name, _completed(completion))
 
     def record_failure(self, failure: Failure) -> None:
         """Record a failed attempt that the same worker follows up."""
-        self._write("record_failed_attempt", _failed(failure))
+        self._writer.write("record_failed_attempt", failure_parameters(failure))
 
     def retry_later(self, failure: Failure, delay: float) -> None:
         """Record a failed attempt and give the claim back until ``delay`` seconds have passed."""
-        self._write("retry_later", {**_failed(failure), "delay": delay})
+        self._writer.write("retry_later", {**failure_parameters(failure), "delay": delay})
 
     def fail(self, error: Mapping[str, Any], path: str | None, failure: Failure | None) -> None:
-        """End the execution as failed, together with its last attempt if there was one."""
-        attempt = _no_attempt(error) if failure is None else _failed(failure)
-        self._write("fail", {**attempt, "path": path})
+        """End the execution as failed, together with its last attempt if there was one.
+
+        One that has something to undo compensates instead, under another claim.
+        """
+        attempt = _no_attempt(error) if failure is None else failure_parameters(failure)
+        self._writer.fail({**attempt, "path": path})
 
     def move(self, queue: str, path: str) -> None:
         """Give the claim back to another queue, where the step at ``path`` is to run."""
-        self._run(move, {"queue": queue, "path": path})
+        self._writer.run(move, {"queue": queue, "path": path})
 
     def suspend(self, path: str, visit: int, waits: Sequence[tuple[int, WaitRequest]]) -> None:
         """Record the waits by ordinal and give the claim back until one of them is answered."""
@@ -86,20 +83,7 @@ class PostgresJournal:
             "seconds": [request.seconds for _, request in waits],
             "instants": [request.at for _, request in waits],
         }
-        self._run(suspend, parameters)
-
-    def _write(self, name: str, parameters: Parameters) -> None:
-        self._run(record_step, {"step_id": new_id(), **parameters}, name)
-
-    def _run(
-        self, operation: Callable[..., Operation[bool]], parameters: Parameters, *args: str
-    ) -> None:
-        holder = {"id": self._holder.id, "lock_token": self._holder.lock_token}
-        if not self._database.run(operation, {**parameters, **holder}, *args):
-            raise ClaimLost(
-                f"Execution {self._holder.id} is held under another lock token now: this worker's "
-                "claim was recovered, cancelled or settled meanwhile."
-            )
+        self._writer.run(suspend, parameters)
 
 
 def journal_since_snapshot(execution_id: str) -> Operation[list[Entry]]:
@@ -122,28 +106,17 @@ def visit_record(execution_id: str, path: str) -> Operation[VisitRecord]:
     return VisitRecord(visit, attempts[0]["recorded"], attempts[0]["failed"], answers)
 
 
-def record_step(parameters: Parameters, name: str) -> Operation[bool]:
-    """Write a row of the journal; return whether it is there, by this try or an earlier one."""
-    rows = yield Statement(name, parameters)
-    if rows:
-        return True
-    recorded = yield Statement("step_is_recorded", parameters)
-    return bool(recorded[0]["recorded"])
-
-
-def suspend(parameters: Parameters) -> Operation[bool]:
-    """Write the waits and give the claim back; return whether that is so, now or by a first try."""
+def suspend(parameters: Parameters) -> Operation[Sequence[Row]]:
+    """Write the waits and give the claim back; return a row if that is so, also by a first try."""
     rows = yield Statement("suspend", parameters)
     if rows:
-        return True
-    recorded = yield Statement("wait_is_recorded", parameters)
-    return bool(recorded[0]["recorded"])
+        return rows
+    return [row for row in (yield Statement("wait_is_recorded", parameters)) if row["recorded"]]
 
 
-def move(parameters: Parameters) -> Operation[bool]:
-    """Give the claim to another queue; return whether it was held."""
-    rows = yield Statement("move", parameters)
-    return bool(rows)
+def move(parameters: Parameters) -> Operation[Sequence[Row]]:
+    """Give the claim to another queue; return a row if it was held."""
+    return (yield Statement("move", parameters))
 
 
 def database_now() -> Operation[datetime]:
@@ -153,40 +126,16 @@ def database_now() -> Operation[datetime]:
     return now
 
 
-def json_text(value: Any) -> str:
-    """Return JSON text as a parameter for a jsonb column."""
-    return encode(value).decode()
-
-
-def _attempt(attempt: Attempt, logs: LogEntries, duration: float) -> Parameters:
-    return {
-        "position": attempt.position,
-        "path": attempt.path,
-        "name": attempt.name,
-        "type": attempt.type,
-        "visit": attempt.visit,
-        "attempt": attempt.number,
-        "logs": json_text(logs),
-        "duration": duration,
-    }
-
-
 def _completed(completion: Completion) -> Parameters:
     snapshot = completion.snapshot
     return {
-        **_attempt(completion.attempt, completion.logs, completion.duration),
+        **attempt_parameters(completion.attempt, completion.logs, completion.duration),
         "output": None if completion.output is None else json_text(completion.output),
         "changes": json_text(completion.changes),
         "snapshot": None if snapshot is None else json_text(snapshot),
         "next_path": completion.next_path,
         "jumps": completion.jumps,
-    }
-
-
-def _failed(failure: Failure) -> Parameters:
-    return {
-        **_attempt(failure.attempt, failure.logs, failure.duration),
-        "error": json_text(failure.error),
+        "compensation": completion.compensation,
     }
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from durable_otp.storage.journal import json_text
+from durable_otp.storage.journal_writing import json_text
 from durable_otp.storage.operation import Operation, transaction
 from durable_otp.storage.statements import Statement
 

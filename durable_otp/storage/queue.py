@@ -10,8 +10,9 @@ from datetime import datetime
 from uuid import UUID
 
 from durable_otp.errors import ConfigError
+from durable_otp.storage.aftermath import Ended, aftermath, ended, parents_of
 from durable_otp.storage.identity import is_id
-from durable_otp.storage.operation import Operation, Row
+from durable_otp.storage.operation import Operation, Row, transaction
 from durable_otp.storage.statements import Statement
 from durable_otp.workflow.execution import QueueStats, Settled
 from durable_otp.workflow.state import State
@@ -50,6 +51,14 @@ class Claim:
     is_plain: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """How the end of a claim fared, and the parents to tell if a child has ended by it."""
+
+    settled: Settled
+    parents: tuple[str, ...] = ()
+
+
 def check_queue(name: object) -> str:
     """Return a queue's name.
 
@@ -86,22 +95,20 @@ def fetch_jobs(
     return [_claim(row) for row in rows]
 
 
-def ack(job_id: str, lock_token: str | None) -> Operation[Settled]:
+def ack(job_id: str, lock_token: str | None) -> Operation[Settlement]:
     """Complete a running execution; it is OK if it is completed already."""
-    settled, status = yield from _settle("ack", job_id, lock_token)
-    return Settled.OK if status is State.COMPLETED else settled
+    return (yield from _settle("ack", job_id, lock_token, repeated=State.COMPLETED))
 
 
-def nack(job_id: str, error: str, lock_token: str | None) -> Operation[Settled]:
-    """Fail a running execution with an error given as JSON text."""
-    settled, _ = yield from _settle("nack", job_id, lock_token, error=error)
-    return settled
+@transaction
+def nack(job_id: str, error: str, lock_token: str | None) -> Operation[Settlement]:
+    """Fail a running execution with an error given as JSON text; undone is what it has done."""
+    return (yield from _settle("nack", job_id, lock_token, error=error))
 
 
-def reschedule(job_id: str, run_at: datetime, lock_token: str | None) -> Operation[Settled]:
+def reschedule(job_id: str, run_at: datetime, lock_token: str | None) -> Operation[Settlement]:
     """Give a running execution back, to be claimed at an instant."""
-    settled, _ = yield from _settle("reschedule", job_id, lock_token, run_at=run_at)
-    return settled
+    return (yield from _settle("reschedule", job_id, lock_token, run_at=run_at))
 
 
 def heartbeat_many(
@@ -127,13 +134,14 @@ def heartbeat_many(
     return {id_: found[UUID(id_)] if is_id(id_) else Settled.NOT_FOUND for id_, _ in claims}
 
 
+@transaction
 def recover_stale_locks(
     timeout: float,
     *,
     live: Collection[str] = (),
     batch_size: int = BATCH_SIZE,
     max_interruptions: int = MAX_INTERRUPTIONS,
-) -> Operation[int]:
+) -> Operation[Ended]:
     """Take back claims that nobody refreshed for `timeout` seconds, and count an interruption.
 
     Args:
@@ -151,9 +159,11 @@ def recover_stale_locks(
             "max_interruptions": max_interruptions,
         },
     )
-    return len(rows)
+    yield from aftermath(rows)
+    return ended(rows)
 
 
+@transaction
 def recover_claims(
     holders: Collection[str],
     *,
@@ -161,7 +171,7 @@ def recover_claims(
     counted: bool = True,
     batch_size: int = BATCH_SIZE,
     max_interruptions: int = MAX_INTERRUPTIONS,
-) -> Operation[int]:
+) -> Operation[Ended]:
     """Take back the claims of dead holders at once.
 
     Args:
@@ -181,15 +191,18 @@ def recover_claims(
             "max_interruptions": max_interruptions,
         },
     )
-    return len(rows)
+    yield from aftermath(rows)
+    return ended(rows)
 
 
-def recover_zombie_workflows(timeout: float, *, batch_size: int = BATCH_SIZE) -> Operation[int]:
+@transaction
+def recover_zombie_workflows(timeout: float, *, batch_size: int = BATCH_SIZE) -> Operation[Ended]:
     """Fail executions that have waited `timeout` seconds for nothing; return how many."""
     rows = yield Statement(
         "recover_zombie_workflows", {"timeout": timeout, "batch_size": batch_size}
     )
-    return len(rows)
+    yield from aftermath(rows)
+    return ended(rows)
 
 
 def wake_sleeping_workflows(batch_size: int) -> Operation[int]:
@@ -225,18 +238,24 @@ def _claim(row: Row) -> Claim:
 
 
 def _settle(
-    name: str, job_id: str, lock_token: str | None, **parameters: object
-) -> Operation[tuple[Settled, State | None]]:
-    """End a claim; when that changed nothing, say why, and which status the row has."""
+    name: str,
+    job_id: str,
+    lock_token: str | None,
+    *,
+    repeated: State | None = None,
+    **parameters: object,
+) -> Operation[Settlement]:
+    """End a claim; when that changed nothing, say why: OK if it is as a repetition finds it."""
     if not is_id(job_id):
-        return Settled.NOT_FOUND, None
+        return Settlement(Settled.NOT_FOUND)
     rows = yield Statement(name, {"id": job_id, "lock_token": _token(lock_token), **parameters})
     if rows:
-        return Settled.OK, None
+        yield from aftermath(rows)
+        return Settlement(Settled.OK, parents_of(rows))
     rows = yield Statement("status_of", {"id": job_id})
     if not rows:
-        return Settled.NOT_FOUND, None
-    return Settled.FENCED, State(rows[0]["status"])
+        return Settlement(Settled.NOT_FOUND)
+    return Settlement(Settled.OK if rows[0]["status"] == repeated else Settled.FENCED)
 
 
 def _token(lock_token: str | None) -> str | None:

@@ -82,6 +82,8 @@ def get_execution(execution_id: str, *, steps: bool = False) -> Operation[Execut
     rows = yield from _known("get_execution", execution_id)
     row = dict(rows[0])
     begun = row.pop("begun")
+    if row["status"] == State.COMPENSATING:
+        row["compensation_results"] = yield from compensation_results(execution_id)
     context = yield from folded_context(execution_id, row["input"])
     return _execution(
         row,
@@ -101,6 +103,12 @@ def folded_context(execution_id: str, given: Any) -> Operation[dict[str, Any]]:
         else:
             context = row["snapshot"]
     return context
+
+
+def compensation_results(execution_id: str) -> Operation[list[dict[str, Any]]]:
+    """Return how each handler ended so far, in the order in which they ran."""
+    rows = yield Statement("compensation_results", {"id": execution_id})
+    return [dict(row) for row in rows]
 
 
 def list_executions(
@@ -191,8 +199,9 @@ def _steps(execution: Row, begun: dict[str, Any] | None) -> Operation[list[StepE
 
 def _is_recorded(begun: dict[str, Any], steps: list[StepExecution]) -> bool:
     """Return whether the reported attempt has ended since: reports are older than checkpoints."""
+    place = (begun["path"], begun["visit"], bool(begun.get("is_compensation")))
     return any(
-        (step.path, step.visit) == (begun["path"], begun["visit"])
+        (step.path, step.visit, step.is_compensation) == place
         and (step.attempt >= begun["attempt"] or step.status is StepState.COMPLETED)
         for step in steps
     )
@@ -202,8 +211,10 @@ def _open_step(execution_id: str, visit: dict[str, Any], status: StepState) -> S
     """Return a row for an attempt that has none yet; its id stays the same until it has."""
     path, number, attempt = visit["path"], visit["visit"], visit["attempt"]
     started = visit.get("started_at")
+    is_compensation = bool(visit.get("is_compensation"))
+    key = f"{path} {number} {attempt}{' undone' if is_compensation else ''}"
     return StepExecution(
-        id=str(uuid5(UUID(execution_id), f"{path} {number} {attempt}")),
+        id=str(uuid5(UUID(execution_id), key)),
         path=path,
         name=visit.get("name") or path.rpartition("/")[2],
         type=visit.get("type") or "step",
@@ -216,8 +227,8 @@ def _open_step(execution_id: str, visit: dict[str, Any], status: StepState) -> S
         started_at=datetime.fromisoformat(started) if isinstance(started, str) else started,
         completed_at=None,
         duration_ms=None,
-        is_compensation=bool(visit.get("is_compensation")),
-        compensation_for=visit.get("compensation_for"),
+        is_compensation=is_compensation,
+        compensation_for=path if is_compensation else None,
         child_id=None,
     )
 

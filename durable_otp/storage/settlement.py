@@ -7,11 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from durable_otp.storage.aftermath import aftermath, parents_of
+from durable_otp.storage.compensations import settle_handler_crash
 from durable_otp.storage.identity import new_id
-from durable_otp.storage.journal import json_text
-from durable_otp.storage.operation import Operation
+from durable_otp.storage.journal_writing import json_text
+from durable_otp.storage.operation import Operation, Row, transaction
 from durable_otp.storage.statements import Statement
 from durable_otp.workflow.execution import Settled
+
+COMPENSATION = "compensation"
+"""The type of an attempt that undoes a step."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,10 @@ class Verdict:
     status: str
     crashes: int
     due_in: float | None
+    is_held: bool = False
+    """Whether the claim stays, to run again at once under the new token."""
+    parents: tuple[str, ...] = ()
+    """Whom to tell, if a child has ended."""
 
 
 def condemn(execution_id: str, lock_token: str, new_token: str) -> Operation[bool]:
@@ -56,6 +65,7 @@ def condemn(execution_id: str, lock_token: str, new_token: str) -> Operation[boo
     return bool(rows)
 
 
+@transaction
 def settle_crash(
     execution_id: str, tokens: tuple[str, str], attempt: LostAttempt, most: int, backoff: float
 ) -> Operation[Verdict | None]:
@@ -70,18 +80,27 @@ def settle_crash(
     """
     lock_token, new_token = tokens
     parameters = _parameters(execution_id, lock_token, attempt) | {"new_token": new_token}
-    rows = yield Statement("settle_crash", {**parameters, "max_crashes": most, "backoff": backoff})
+    parameters |= {"max_crashes": most, "backoff": backoff}
+    rows: Sequence[Row] = ()
+    if attempt.type != COMPENSATION:
+        rows = yield Statement("settle_crash", parameters)
+        yield from aftermath(rows)
     if not rows:
         rows = yield Statement("crash_was_settled", {"id": execution_id, "new_token": new_token})
-    return _verdict(rows)
+    return _verdict(rows or (yield from settle_handler_crash(parameters, attempt.type)))
 
 
+@transaction
 def settle_timeout(
     execution_id: str, lock_token: str, attempt: LostAttempt, delay: float | None
 ) -> Operation[Verdict | None]:
-    """Record a failed attempt and retry after ``delay``, or fail if that is None."""
+    """Record a failed attempt and retry after ``delay``; if that is None, it was the last one."""
     parameters = _parameters(execution_id, lock_token, attempt)
-    rows = yield Statement("settle_timeout", {**parameters, "delay": delay})
+    parameters["delay"] = delay
+    if attempt.type == COMPENSATION:
+        return _verdict((yield Statement("settle_handler_timeout", parameters)))
+    rows = yield Statement("settle_timeout", parameters)
+    yield from aftermath(rows)
     return _verdict(rows)
 
 
@@ -122,7 +141,9 @@ def _parameters(execution_id: str, lock_token: str, attempt: LostAttempt) -> dic
     }
 
 
-def _verdict(rows: Sequence[Mapping[str, Any]]) -> Verdict | None:
+def _verdict(rows: Sequence[Row]) -> Verdict | None:
     if not rows:
         return None
-    return Verdict(rows[0]["status"], rows[0]["crashes"], rows[0]["due_in"])
+    row = rows[0]
+    parents = parents_of(rows)
+    return Verdict(row["status"], row["crashes"], row["due_in"], row["is_held"], parents)

@@ -1,18 +1,18 @@
 """How a workflow is written down: an object that decorators add nodes to."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, TypeVar
 
 from durable_otp.errors import DefinitionError
 from durable_otp.workflow.branching import BranchBlock
+from durable_otp.workflow.compensations import Handlers
 from durable_otp.workflow.definition import Definition
 from durable_otp.workflow.failure_hook import hook_name
 from durable_otp.workflow.input_type import check_type, validate
 from durable_otp.workflow.json_form import MAX_BYTES
-from durable_otp.workflow.nodes import Step
 from durable_otp.workflow.options import (
     check_count,
     check_name,
@@ -25,34 +25,12 @@ from durable_otp.workflow.options import (
 from durable_otp.workflow.retry import Retry
 from durable_otp.workflow.schedule import CatchUp, Overlap, ScheduleSettings
 from durable_otp.workflow.sequence import OpenSequences, Sequence
-from durable_otp.workflow.step_function import is_async, name_of, takes_context
+from durable_otp.workflow.stepping import Stepping
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True)
-class StepOptions:
-    """What a decorator was given for a step."""
-
-    kind: Literal["step", "decision"]
-    name: str | None
-    retry: Retry | None
-    timeout: timedelta | float | None
-    queue: str | None
-    returns: str | None
-    progress_deadline: timedelta | float | None
-    targets: tuple[str, ...] | None = None
-
-    def checked_queue(self, subject: str) -> str | None:
-        """Return the queue, if one is given."""
-        return None if self.queue is None else check_queue(self.queue, subject)
-
-    def checked_returns(self, subject: str) -> str | None:
-        """Return the context key for the value, if one is given."""
-        return None if self.returns is None else check_name(self.returns, f"{subject}: returns")
-
-
-class Workflow:
+class Workflow(Stepping):
     """A named and versioned sequence of steps, written with decorators.
 
     It may grow until it is registered or first started; what is wrong with it is said as early as
@@ -88,100 +66,11 @@ class Workflow:
         self._open = OpenSequences(f"workflow {name!r}")
         self._hook: Workflow | None = None
         self._schedules: dict[str, ScheduleSettings] = {}
+        self._handlers = Handlers(subject, self.retry)
         self._definition: Definition | None = None
 
     def __repr__(self) -> str:
         return f"Workflow({self.name!r}, version={self.version!r})"
-
-    @overload
-    def step(self, function: Function, /) -> Function: ...
-
-    @overload
-    def step(
-        self,
-        function: None = None,
-        /,
-        *,
-        name: str | None = None,
-        retry: Retry | None = None,
-        timeout: timedelta | float | None = None,
-        queue: str | None = None,
-        returns: str | None = None,
-        progress_deadline: timedelta | float | None = None,
-    ) -> Callable[[Function], Function]: ...
-
-    def step(  # noqa: PLR0913 - the contract's options, all by keyword
-        self,
-        function: Function | None = None,
-        /,
-        *,
-        name: str | None = None,
-        retry: Retry | None = None,
-        timeout: timedelta | float | None = None,
-        queue: str | None = None,
-        returns: str | None = None,
-        progress_deadline: timedelta | float | None = None,
-    ) -> Function | Callable[[Function], Function]:
-        """Add a function as the next step: ``@workflow.step`` or ``@workflow.step(...)``.
-
-        Args:
-            function: ``f(ctx)`` or ``f()``, sync or async; it is returned unchanged.
-            name: The step's name; the function's by default.
-            retry: Its retry policy; the workflow's by default.
-            timeout: How long one run of the body may take, waiting excluded.
-            queue: The queue whose workers run it; by default the one it was started on.
-            returns: The context key that its value is kept under.
-            progress_deadline: How long its body may go without calling ``progress()``.
-
-        Raises:
-            DefinitionError: The step cannot be run as written.
-        """
-        options = StepOptions("step", name, retry, timeout, queue, returns, progress_deadline)
-
-        def add(decorated: Function) -> Function:
-            self._add_step(decorated, options)
-            return decorated
-
-        return add if function is None else add(function)
-
-    def decision(  # noqa: PLR0913 - a step's options and its targets, all by keyword
-        self,
-        function: Function | None = None,
-        /,
-        *,
-        targets: Iterable[str] | None = None,
-        name: str | None = None,
-        retry: Retry | None = None,
-        timeout: timedelta | float | None = None,
-        queue: str | None = None,
-        returns: str | None = None,
-        progress_deadline: timedelta | float | None = None,
-    ) -> Any:
-        """Add a step that may return ``goto(name)`` to go on somewhere else, or None to go on.
-
-        Args:
-            function: ``f(ctx)`` or ``f()``, sync or async; it is returned unchanged.
-            targets: The nodes it may jump to, for those who look at the workflow; each must exist.
-            name: The step's name; the function's by default.
-            retry: Its retry policy; the workflow's by default.
-            timeout: How long one run of the body may take, waiting excluded.
-            queue: The queue it asks to run on; the execution's by default.
-            returns: The context key that its value is kept under.
-            progress_deadline: How long its body may go without calling ``progress()``.
-
-        Raises:
-            DefinitionError: The step cannot be run as written.
-        """
-        allowed = None if targets is None else _target_names(targets, self._subject)
-        options = StepOptions(
-            "decision", name, retry, timeout, queue, returns, progress_deadline, allowed
-        )
-
-        def add(decorated: Function) -> Function:
-            self._add_step(decorated, options)
-            return decorated
-
-        return add if function is None else add(function)
 
     @contextmanager
     def branch(self, on: Callable[..., Any], name: str | None = None) -> Iterator[BranchBlock]:
@@ -323,7 +212,8 @@ class Workflow:
                 schedules=tuple(self._schedules.values()),
             )
             _check_targets(definition, self._subject)
-            self._definition = definition
+            handlers = self._handlers.finished(definition.every_node())
+            self._definition = replace(definition, compensations=handlers)
         return self._definition
 
     def validate_input(self, value: Any, *, max_bytes: int = MAX_BYTES) -> tuple[Any, Any]:
@@ -335,42 +225,11 @@ class Workflow:
         """
         return self.definition().validate_input(value, max_bytes=max_bytes)
 
-    def _add_step(self, function: Callable[..., Any], options: StepOptions) -> None:
-        name = options.name
-        step_name = name_of(function, self._subject) if name is None else name
-        subject = f"Step {step_name!r} of workflow {self.name!r}"
-        check_node_name(step_name, f"{subject}: name")
-        self._check_open(subject)
-        step = Step(
-            name=step_name,
-            function=function,
-            path="",
-            retry=check_retry(options.retry, subject) or self.retry or Retry(),
-            timeout=check_timeout(options.timeout, subject),
-            queue=options.checked_queue(subject),
-            returns=options.checked_returns(subject),
-            takes_context=takes_context(function, subject),
-            is_async=is_async(function),
-            kind=options.kind,
-            targets=options.targets,
-            progress_deadline=check_timeout(
-                options.progress_deadline, subject, option="progress_deadline"
-            ),
-        )
-        self._open.innermost.add(step_name, lambda path: replace(step, path=path))
-
     def _check_open(self, subject: str) -> None:
         if self._definition is not None:
             raise DefinitionError(
                 f"{subject} comes too late: the workflow has been registered or started."
             )
-
-
-def _target_names(targets: Iterable[str], subject: str) -> tuple[str, ...]:
-    names = (targets,) if isinstance(targets, str) else tuple(targets)
-    for name in names:
-        check_name(name, f"{subject}: a decision's target")
-    return names
 
 
 def _check_targets(definition: Definition, subject: str) -> None:

@@ -11,6 +11,7 @@ from types import CodeType
 from typing import Any
 
 from durable_otp.workflow import failure_hook, input_type
+from durable_otp.workflow.compensations import Compensation
 from durable_otp.workflow.json_form import MAX_BYTES, encode
 from durable_otp.workflow.nodes import Node
 from durable_otp.workflow.places import Place, destination, places
@@ -35,6 +36,7 @@ class Definition:
     on_failure: "Definition | None" = None
     """The workflow that is started when an execution of this one has failed."""
     schedules: tuple[ScheduleSettings, ...] = ()
+    compensations: tuple[Compensation, ...] = ()
 
     def next_path(self, path: str | None) -> str | None:
         """Return the path after this one: the first after None, None after the last.
@@ -55,6 +57,10 @@ class Definition:
     def has(self, path: str) -> bool:
         """Return whether there is a node at a path."""
         return path in self._places
+
+    def compensation(self, name: str) -> Compensation | None:
+        """Return the undo handler of a name, if there is one."""
+        return next((each for each in self.compensations if each.name == name), None)
 
     def destination(self, path: str, target: str) -> str | None:
         """Return where a jump from a node leads; None if it leads nowhere."""
@@ -81,6 +87,7 @@ class Definition:
             "input": None if self.input is None else _type_name(self.input),
             "nodes": [node.description() for node in self.nodes],
             "on_failure": failure_hook.described(self.on_failure),
+            "compensations": [each.description() for each in self.compensations],
         }
 
     def fingerprint(self) -> str:
@@ -103,11 +110,12 @@ class Definition:
         yield from (place.node for place in self._places.values())
 
     def functions(self) -> Iterator[Callable[..., Any]]:
-        """Yield the code of every node, in order of definition."""
+        """Yield the code of every node and then of every undo handler, in order of definition."""
         for node in self.nodes:
             yield from node.functions
         if self.on_failure is not None:
             yield from self.on_failure.functions()
+        yield from (each.function for each in self.compensations)
 
     @cached_property
     def _places(self) -> dict[str, Place]:

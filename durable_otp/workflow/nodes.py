@@ -25,6 +25,7 @@ class Step:
         kind: What the engine tells nodes apart by.
         progress_deadline: Seconds that its body may go without calling ``progress()``.
         targets: The nodes that a decision says it may jump to; None when it does not say.
+        compensate: The name of the handler that undoes a completed visit, if it has one.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Step:
     kind: Literal["step", "decision"] = "step"
     targets: tuple[str, ...] | None = None
     progress_deadline: float | None = None
+    compensate: str | None = None
 
     def description(self) -> dict[str, Any]:
         """Return the node's published form."""
@@ -49,6 +51,7 @@ class Step:
             "timeout": self.timeout,
             "queue": self.queue,
             "returns": self.returns,
+            "compensate": self.compensate,
         }
         if self.progress_deadline is not None:
             described["progress_deadline"] = self.progress_deadline

@@ -14,7 +14,7 @@ from durable_otp.storage.database import Database
 from durable_otp.storage.executions import NewExecution, Start
 from durable_otp.storage.identity import new_id
 from durable_otp.storage.pool import PooledDatabase
-from tests.support.tables import heard
+from tests.support.tables import HOLDER, heard
 from tests.support.waiting import wait_until
 
 HOW = Start(workflow="w", version="1", queue="default", priority=0)
@@ -229,7 +229,7 @@ def test_holders_and_watchers_are_told_of_a_cancel(tables, database):
     held = tables.add("running", parent_id=parent)
     with tables.listen("cancel") as cancels, tables.listen("done") as ends:
         database.run(executions.cancel, parent, None)
-        assert heard(cancels) == [held]
+        assert heard(cancels) == [f"{held} {HOLDER['lock_token']}"]
         assert heard(ends) == [parent]
 
 

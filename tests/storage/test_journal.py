@@ -1,6 +1,7 @@
 """The journal in PostgreSQL: one fenced write per step, repeatable when its answer was lost."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -9,7 +10,8 @@ import pytest
 from durable_otp.engine.journal import Attempt, Completion, Failure
 from durable_otp.errors import ClaimLost
 from durable_otp.storage.database import Database
-from durable_otp.storage.journal import Holder, PostgresJournal
+from durable_otp.storage.journal import PostgresJournal
+from durable_otp.storage.journal_writing import Holder
 from durable_otp.workflow.wait import WaitRequest
 from tests.support.tables import HOLDER, Tables
 
@@ -87,14 +89,26 @@ class _Forgetting:
     def __init__(self, connection: Any, database: Forgetful) -> None:
         self._connection = connection
         self._database = database
+        self._in_transaction = False
 
     def execute(self, sql: str, parameters: Any) -> Any:
         cursor = self._connection.execute(sql, parameters)
-        if not self._database.forgotten and any(word in sql for word in ("INSERT", "UPDATE")):
+        if not self._in_transaction and any(word in sql for word in ("INSERT", "UPDATE")):
+            self._forget()
+        return cursor
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        self._in_transaction = True
+        with self._connection.transaction():
+            yield
+        self._forget()
+
+    def _forget(self) -> None:
+        if not self._database.forgotten:
             self._database.forgotten = True
             self._connection.close()
             raise psycopg.OperationalError("the answer was lost")
-        return cursor
 
 
 @pytest.fixture

@@ -27,14 +27,14 @@ def test_a_stale_claim_goes_back_and_is_counted(tables, database):
     tables.add_step(stale, 3)
     backdate(tables, stale)
     with tables.listen("queue") as listener:
-        assert database.run(queue.recover_stale_locks, 300) == 1
+        assert database.run(queue.recover_stale_locks, 300).count == 1
         assert heard(listener) == ["default"]
     row = tables.row(stale)
     assert (row["status"], row["interruptions"], row["interruption_position"]) == ("pending", 1, 3)
     assert (row["crashes"], row["current_step"], row["begun"]) == (0, "b", None)
     assert lock_of(row) == NO_LOCK
     assert tables.status(fresh) == "running"
-    assert database.run(queue.recover_stale_locks, 300) == 0
+    assert database.run(queue.recover_stale_locks, 300).count == 0
 
 
 def test_a_recovered_execution_is_claimed_under_another_token(tables, database):
@@ -45,7 +45,7 @@ def test_a_recovered_execution_is_claimed_under_another_token(tables, database):
     (second,) = database.run(queue.fetch_jobs, "default", 1, "alive", None)
     assert second.lock_token != first.lock_token
     assert second.alone
-    assert database.run(queue.ack, id_, first.lock_token) == "fenced"
+    assert database.run(queue.ack, id_, first.lock_token).settled == "fenced"
     assert database.run(queue.heartbeat_many, [(id_, first.lock_token)]) == {id_: "fenced"}
     assert tables.status(id_) == "running"
 
@@ -56,7 +56,7 @@ def test_the_last_interruption_is_final_and_says_so(tables, database):
     for each in (id_, other):
         backdate(tables, each)
     with tables.listen("done") as listener:
-        assert database.run(queue.recover_stale_locks, 300) == 2
+        assert database.run(queue.recover_stale_locks, 300).count == 2
         assert heard(listener) == [id_]
     row = tables.row(id_)
     assert (row["status"], row["interruptions"]) == ("failed", 20)
@@ -72,7 +72,7 @@ def test_a_stale_compensation_goes_back_and_keeps_its_status_however_often(table
     (id_,) = [tables.add("compensating", lock_token="00000000-0000-4000-8000-000000000001")]
     tables.sql("UPDATE durable.workflow_executions SET interruptions = 40")
     backdate(tables, id_)
-    assert database.run(queue.recover_stale_locks, 300) == 1
+    assert database.run(queue.recover_stale_locks, 300).count == 1
     row = tables.row(id_)
     assert (row["status"], row["interruptions"]) == ("compensating", 41)
     assert lock_of(row) == NO_LOCK
@@ -83,14 +83,14 @@ def test_a_stale_compensation_goes_back_and_keeps_its_status_however_often(table
 def test_claims_of_holders_known_to_be_alive_are_left_alone(tables, database):
     id_ = tables.add("running", locked_by="alive")
     backdate(tables, id_)
-    assert database.run(queue.recover_stale_locks, 300, live=["alive"]) == 0
-    assert database.run(queue.recover_stale_locks, 300, live=["other"]) == 1
+    assert database.run(queue.recover_stale_locks, 300, live=["alive"]).count == 0
+    assert database.run(queue.recover_stale_locks, 300, live=["other"]).count == 1
 
 
 def test_recovering_takes_a_batch_at_a_time(tables, database):
     for _ in range(5):
         backdate(tables, tables.add("running"))
-    counts = [database.run(queue.recover_stale_locks, 300, batch_size=2) for _ in range(4)]
+    counts = [database.run(queue.recover_stale_locks, 300, batch_size=2).count for _ in range(4)]
     assert counts == [2, 2, 1, 0]
 
 
@@ -115,7 +115,7 @@ def test_the_claims_of_the_dead_come_back_at_once(tables, database):
         "running", locked_by="dead1", lock_token="00000000-0000-4000-8000-00000000000a"
     )
     kept_token = "00000000-0000-4000-8000-00000000000a"
-    assert database.run(queue.recover_claims, ["dead1", "dead2"], kept=[kept_token]) == 2
+    assert database.run(queue.recover_claims, ["dead1", "dead2"], kept=[kept_token]).count == 2
     assert [tables.status(id_) for id_ in (*dead, alive, kept)] == [
         "pending",
         "pending",
@@ -127,7 +127,7 @@ def test_the_claims_of_the_dead_come_back_at_once(tables, database):
 
 def test_claims_given_back_uncounted_leave_no_trace(tables, database):
     id_ = tables.add("running", interruptions=19, interruption_position=4)
-    assert database.run(queue.recover_claims, ["somebody"], counted=False) == 1
+    assert database.run(queue.recover_claims, ["somebody"], counted=False).count == 1
     row = tables.row(id_)
     assert (row["status"], row["interruptions"]) == ("pending", 19)
     assert row["interruption_position"] == 4
@@ -141,7 +141,7 @@ def test_a_zombie_ends_as_failed(tables, database):
     for id_ in (zombie, watched):
         backdate(tables, id_, "updated_at")
     with tables.listen("done") as listener:
-        assert database.run(queue.recover_zombie_workflows, 300) == 2
+        assert database.run(queue.recover_zombie_workflows, 300).count == 2
         assert heard(listener) == [watched]
     row = tables.row(zombie)
     assert (row["status"], row["error"]["type"]) == ("failed", "zombie_detected")
@@ -158,7 +158,7 @@ def test_what_can_still_wake_is_no_zombie(tables, database):
     for id_ in (asked, asleep, *others):
         backdate(tables, id_, "updated_at")
     before = [tables.row(id_) for id_ in (young, asked, asleep, *others)]
-    assert database.run(queue.recover_zombie_workflows, 300) == 0
+    assert database.run(queue.recover_zombie_workflows, 300).count == 0
     assert [tables.row(id_) for id_ in (young, asked, asleep, *others)] == before
 
 
@@ -168,7 +168,7 @@ def test_a_wait_that_is_over_keeps_nobody_from_being_a_zombie(tables, database, 
     tables.add_wait(id_, status=status)
     tables.add_step(id_, 1)
     backdate(tables, id_, "updated_at")
-    assert database.run(queue.recover_zombie_workflows, 300) == 1
+    assert database.run(queue.recover_zombie_workflows, 300).count == 1
 
 
 def test_sleepers_wake_when_they_are_due_longest_due_first(tables, database):

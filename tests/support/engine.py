@@ -6,12 +6,25 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from durable_otp.engine.executor import Claim, Limits, execute
+from durable_otp.engine.claim import Claim, Limits
+from durable_otp.engine.compensation_journal import Undo
+from durable_otp.engine.executor import execute
+from durable_otp.engine.family_journal import Origin
 from durable_otp.engine.host import Begun
-from durable_otp.engine.journal import Answer, Completion, Entry, Failure, VisitRecord
+from durable_otp.engine.journal import (
+    Answer,
+    Attempt,
+    Completion,
+    Entry,
+    Failure,
+    LogEntries,
+    VisitRecord,
+)
 from durable_otp.engine.outcome import Outcome
+from durable_otp.engine.position import first_context
 from durable_otp.errors import ClaimLost
 from durable_otp.workflow.builder import Workflow
+from durable_otp.workflow.delta import fold
 from durable_otp.workflow.json_form import canonical
 from durable_otp.workflow.wait import WaitRequest
 
@@ -28,6 +41,11 @@ class MemoryJournal:
     ended: tuple[str, Any] | None = None
     reads: int = 0
     is_ours: bool = True
+    is_compensating: bool = False
+
+    def __post_init__(self) -> None:
+        self.family = MemoryFamily(self)
+        self.compensations = MemoryCompensations(self)
 
     def entries(self) -> Sequence[Entry]:
         self.reads += 1
@@ -56,13 +74,13 @@ class MemoryJournal:
         return VisitRecord(visit, recorded, recorded, answers)
 
     def checkpoint(self, completion: Completion) -> None:
-        self._fence()
+        self.fence()
         self.completions.append(completion)
         if completion.next_path is None:
             self.ended = ("completed", None)
 
     def record_failure(self, failure: Failure) -> None:
-        self._fence()
+        self.fence()
         self.failures.append(failure)
 
     def retry_later(self, failure: Failure, delay: float) -> None:
@@ -70,16 +88,17 @@ class MemoryJournal:
         self.ended = ("pending", delay)
 
     def fail(self, error: Mapping[str, Any], path: str | None, failure: Failure | None) -> None:
-        self._fence()
+        self.fence()
         self.failures += [failure] if failure else []
-        self.ended = ("failed", error["type"])
+        self.is_compensating = any(each.compensation for each in self.completions)
+        self.ended = ("compensating" if self.is_compensating else "failed", error["type"])
 
     def move(self, queue: str, path: str) -> None:
-        self._fence()
+        self.fence()
         self.ended = ("pending", queue)
 
     def suspend(self, path: str, visit: int, waits: Sequence[tuple[int, WaitRequest]]) -> None:
-        self._fence()
+        self.fence()
         for ordinal, request in waits:
             self.waits[path, ordinal] = Answer(request.kind, is_answered=False)
         self.ended = ("waiting", path)
@@ -88,9 +107,78 @@ class MemoryJournal:
         """Let every wait be over."""
         self.waits = {key: Answer(each.kind, is_answered=True) for key, each in self.waits.items()}
 
-    def _fence(self) -> None:
+    def fence(self) -> None:
         if not self.is_ours:
             raise ClaimLost("another token is in force")
+
+
+@dataclass
+class Undone:
+    """A recorded attempt of a handler; ``error`` None: it completed."""
+
+    attempt: Attempt
+    output: Any = None
+    error: Mapping[str, Any] | None = None
+    gave_up: bool = False
+
+    @property
+    def is_final(self) -> bool:
+        return self.error is None or self.gave_up
+
+
+@dataclass
+class MemoryCompensations:
+    """Implements `engine.compensation_journal.CompensationJournal` beside a `MemoryJournal`."""
+
+    journal: MemoryJournal
+    rows: list[Undone] = field(default_factory=list)
+
+    def to_undo(self) -> Sequence[Undo]:
+        compensable = [c for c in self.journal.completions if c.compensation is not None]
+        found = [self._undo(each) for each in reversed(compensable)]
+        ended = {(r.attempt.path, r.attempt.visit) for r in self.rows if r.is_final}
+        return [undo for undo in found if (undo.path, undo.visit) not in ended]
+
+    def context_of(self, execution_id: str, given: Any) -> dict[str, Any]:
+        assert execution_id == "an id"
+        changes = [operation for each in self.journal.completions for operation in each.changes]
+        return fold(first_context(given), changes)
+
+    def undone(self, attempt: Attempt, output: Any, logs: LogEntries, duration: float) -> None:
+        self._record(Undone(attempt, output))
+
+    def record_failure(self, failure: Failure, *, gave_up: bool) -> None:
+        self._record(Undone(failure.attempt, error=failure.error, gave_up=gave_up))
+
+    def retry_later(self, failure: Failure, delay: float) -> None:
+        self.record_failure(failure, gave_up=False)
+        self.journal.ended = ("compensating", delay)
+
+    def end(self) -> bool:
+        self.journal.fence()
+        has_failed = any(row.gave_up for row in self.rows)
+        self.journal.ended = ("compensation_failed" if has_failed else "compensated", None)
+        return not has_failed
+
+    def _record(self, row: Undone) -> None:
+        self.journal.fence()
+        self.rows.append(row)
+
+    def _undo(self, done: Completion) -> Undo:
+        place = (done.attempt.path, done.attempt.visit)
+        tried = sum((r.attempt.path, r.attempt.visit) == place for r in self.rows)
+        position = len(self.journal.completions) + len(self.rows)
+        return Undo("an id", *place, done.compensation or "", position, tried, tried)
+
+
+@dataclass
+class MemoryFamily:
+    """Implements `engine.family_journal.FamilyJournal` beside a `MemoryJournal`."""
+
+    journal: MemoryJournal
+
+    def origin(self) -> Origin:
+        return Origin(self.journal.is_compensating, None)
 
 
 @dataclass
@@ -143,5 +231,6 @@ def run(
     """Give an execution to the engine once."""
     journal = MemoryJournal() if journal is None else journal
     is_fresh = not (journal.completions or journal.failures or journal.waits)
-    claim = Claim("an id", canonical(given, what="input"), queue, "default", is_fresh)
+    is_plain = not journal.is_compensating
+    claim = Claim("an id", canonical(given, what="input"), queue, "default", is_fresh, is_plain)
     return execute(claim, workflow.definition(), journal, host or NotingHost(), limits)

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from durable_otp import Context, Fatal, Retry, Workflow, sleep
-from durable_otp.engine.executor import Limits
+from durable_otp.engine.claim import Limits
 from durable_otp.engine.outcome import Outcome
 from durable_otp.engine.position import locate
 from durable_otp.errors import StepInterrupted

@@ -37,10 +37,11 @@ ORDER BY ordinal;
 -- The workflow row is locked, not written: a claim that was lost meanwhile writes nothing.
 INSERT INTO durable.step_executions
     (id, execution_id, position, path, name, type, visit, attempt, status, output, changes, snapshot,
-     next_path, jumps, logs, started_at, completed_at, duration_ms)
+     next_path, jumps, compensation, logs, started_at, completed_at, duration_ms)
 SELECT %(step_id)s::uuid, held.id, %(position)s, %(path)s, %(name)s, %(type)s, %(visit)s, %(attempt)s,
        'completed', %(output)s::jsonb, %(changes)s::jsonb, %(snapshot)s::jsonb, %(next_path)s,
-       %(jumps)s, %(logs)s::jsonb, durable.now() - make_interval(secs => %(duration)s), durable.now(),
+       %(jumps)s, %(compensation)s, %(logs)s::jsonb,
+       durable.now() - make_interval(secs => %(duration)s), durable.now(),
        (%(duration)s * 1000)::integer
 FROM (SELECT e.id FROM durable.workflow_executions e
       WHERE e.id = %(id)s::uuid AND e.lock_token = %(lock_token)s::uuid AND e.status = 'running'
@@ -57,18 +58,19 @@ WITH done AS (
     SET status = 'completed', completed_at = durable.now(), updated_at = durable.now(),
         current_step = NULL, lock_token = NULL, locked_by = NULL, locked_at = NULL, begun = NULL
     WHERE id = %(id)s::uuid AND lock_token = %(lock_token)s::uuid AND status = 'running'
-    RETURNING id, watched
+    RETURNING id, watched, parent_id
 ), last AS (
     INSERT INTO durable.step_executions
         (id, execution_id, position, path, name, type, visit, attempt, status, output, changes,
-         snapshot, next_path, logs, started_at, completed_at, duration_ms)
+         snapshot, next_path, compensation, logs, started_at, completed_at, duration_ms)
     SELECT %(step_id)s::uuid, done.id, %(position)s, %(path)s, %(name)s, %(type)s, %(visit)s,
            %(attempt)s, 'completed', %(output)s::jsonb, %(changes)s::jsonb, %(snapshot)s::jsonb, NULL,
-           %(logs)s::jsonb, durable.now() - make_interval(secs => %(duration)s), durable.now(),
+           %(compensation)s, %(logs)s::jsonb, durable.now() - make_interval(secs => %(duration)s), durable.now(),
            (%(duration)s * 1000)::integer
     FROM done
 )
-SELECT id::text, CASE WHEN watched THEN pg_notify('durable:done', id::text) END FROM done;
+SELECT id::text, parent_id::text, CASE WHEN watched THEN pg_notify('durable:done', id::text) END
+FROM done;
 
 -- name: record_failed_attempt
 -- fenced
@@ -110,16 +112,29 @@ FROM held
 RETURNING id;
 
 -- name: fail
--- move: fail
+-- move: fail, compensate
 -- fenced
--- The last attempt failed, or the execution cannot go on at all (then no attempt is given).
-WITH done AS (
-    UPDATE durable.workflow_executions
-    SET status = 'failed', error = %(error)s::jsonb, completed_at = durable.now(),
-        updated_at = durable.now(), current_step = %(path)s,
+-- The last attempt failed, or the execution cannot go on at all (then no attempt is given). What has
+-- something to undo is claimed for that by its home queue.
+WITH held AS MATERIALIZED (
+    SELECT e.id FROM durable.workflow_executions e
+    WHERE e.id = %(id)s::uuid AND e.lock_token = %(lock_token)s::uuid AND e.status = 'running'
+    FOR UPDATE OF e
+), decided AS MATERIALIZED (
+    SELECT held.id, durable.failed_status(held.id) AS failed_status FROM held
+), done AS (
+    UPDATE durable.workflow_executions e
+    SET status = decided.failed_status, error = %(error)s::jsonb, updated_at = durable.now(),
+        completed_at = CASE decided.failed_status WHEN 'failed' THEN durable.now() END,
+        scheduled_at = CASE decided.failed_status WHEN 'failed' THEN e.scheduled_at
+                                                  ELSE durable.now() END,
+        queue = CASE decided.failed_status WHEN 'compensating' THEN coalesce(e.home_queue, e.queue)
+                                           ELSE e.queue END,
+        current_step = %(path)s,
         lock_token = NULL, locked_by = NULL, locked_at = NULL, begun = NULL
-    WHERE id = %(id)s::uuid AND lock_token = %(lock_token)s::uuid AND status = 'running'
-    RETURNING id, watched
+    FROM decided
+    WHERE e.id = decided.id
+    RETURNING e.id, e.status, e.queue, e.watched, e.parent_id
 ), attempt AS (
     INSERT INTO durable.step_executions
         (id, execution_id, position, path, name, type, visit, attempt, status, error, logs,
@@ -131,7 +146,10 @@ WITH done AS (
     FROM done
     WHERE %(attempt)s::integer IS NOT NULL
 )
-SELECT id::text, CASE WHEN watched THEN pg_notify('durable:done', id::text) END FROM done;
+SELECT id::text, status, CASE WHEN status = 'failed' THEN parent_id::text END AS parent_id,
+       CASE WHEN status = 'compensating' THEN pg_notify('durable:queue', queue)
+            WHEN watched THEN pg_notify('durable:done', id::text) END
+FROM done;
 
 -- name: move
 -- move: release
@@ -179,7 +197,11 @@ WITH asked AS (
 SELECT id::text, pg_notify('durable:sleep', '') FROM held;
 
 -- name: step_is_recorded
-SELECT EXISTS (SELECT FROM durable.step_executions WHERE id = %(step_id)s::uuid) AS recorded;
+-- Whether an earlier try had been committed; if it ended the execution, whose child that was.
+SELECT e.id::text, e.status, CASE WHEN e.completed_at IS NOT NULL THEN e.parent_id::text END AS parent_id
+FROM durable.step_executions s
+JOIN durable.workflow_executions e ON e.id = s.execution_id
+WHERE s.id = %(step_id)s::uuid;
 
 -- name: wait_is_recorded
 SELECT EXISTS (SELECT FROM durable.waits WHERE id = ANY(%(wait_ids)s::uuid[])) AS recorded;

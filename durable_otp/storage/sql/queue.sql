@@ -65,16 +65,35 @@ UPDATE durable.workflow_executions
 SET status = 'completed', completed_at = durable.now(), updated_at = durable.now(),
     current_step = NULL, lock_token = NULL, locked_by = NULL, locked_at = NULL, begun = NULL
 WHERE id = %(id)s::uuid AND lock_token = %(lock_token)s::uuid AND status = 'running'
-RETURNING CASE WHEN watched THEN pg_notify('durable:done', id::text) END;
+RETURNING id::text, status, parent_id::text,
+          CASE WHEN watched THEN pg_notify('durable:done', id::text) END;
 
 -- name: nack
--- move: fail
+-- move: fail, compensate
 -- fenced
-UPDATE durable.workflow_executions
-SET status = 'failed', error = %(error)s::jsonb, completed_at = durable.now(),
-    updated_at = durable.now(), lock_token = NULL, locked_by = NULL, locked_at = NULL, begun = NULL
-WHERE id = %(id)s::uuid AND lock_token = %(lock_token)s::uuid AND status = 'running'
-RETURNING CASE WHEN watched THEN pg_notify('durable:done', id::text) END;
+WITH held AS MATERIALIZED (
+    SELECT e.id FROM durable.workflow_executions e
+    WHERE e.id = %(id)s::uuid AND e.lock_token = %(lock_token)s::uuid AND e.status = 'running'
+    FOR UPDATE OF e
+), decided AS MATERIALIZED (
+    SELECT held.id, durable.failed_status(held.id) AS failed_status FROM held
+), done AS (
+    UPDATE durable.workflow_executions e
+    SET status = decided.failed_status, error = %(error)s::jsonb, updated_at = durable.now(),
+        completed_at = CASE decided.failed_status WHEN 'failed' THEN durable.now() END,
+        scheduled_at = CASE decided.failed_status WHEN 'failed' THEN e.scheduled_at
+                                                  ELSE durable.now() END,
+        queue = CASE decided.failed_status WHEN 'compensating' THEN coalesce(e.home_queue, e.queue)
+                                           ELSE e.queue END,
+        lock_token = NULL, locked_by = NULL, locked_at = NULL, begun = NULL
+    FROM decided
+    WHERE e.id = decided.id
+    RETURNING e.id, e.status, e.queue, e.watched, e.parent_id
+)
+SELECT id::text, status, CASE WHEN status = 'failed' THEN parent_id::text END AS parent_id,
+       CASE WHEN status = 'compensating' THEN pg_notify('durable:queue', queue)
+            WHEN watched THEN pg_notify('durable:done', id::text) END
+FROM done;
 
 -- name: reschedule
 -- move: retry_later
@@ -83,7 +102,8 @@ UPDATE durable.workflow_executions
 SET status = 'pending', scheduled_at = %(run_at)s, updated_at = durable.now(),
     lock_token = NULL, locked_by = NULL, locked_at = NULL, begun = NULL
 WHERE id = %(id)s::uuid AND lock_token = %(lock_token)s::uuid AND status = 'running'
-RETURNING CASE WHEN scheduled_at <= durable.now() THEN pg_notify('durable:queue', queue) END;
+RETURNING id::text, status, NULL::text AS parent_id,
+          CASE WHEN scheduled_at <= durable.now() THEN pg_notify('durable:queue', queue) END;
 
 -- name: release
 -- move: release
@@ -146,12 +166,13 @@ SELECT beating.id::text, beating.lock_token::text,
 FROM beating LEFT JOIN durable.workflow_executions e ON e.id = beating.id;
 
 -- name: recover_stale_locks
--- move: interrupt, fail
+-- move: interrupt, fail, compensate
 -- A claim whose holder has not refreshed it for the timeout goes back and is counted. `live` names
 -- the managers whose own beat is moving: their claims are theirs, however old they look.
 WITH stale AS MATERIALIZED (
-    SELECT e.id, coalesce((SELECT max(s.position) FROM durable.step_executions s
-                           WHERE s.execution_id = e.id AND s.status = 'completed'), 0) AS position
+    SELECT e.id, e.status, e.interruptions,
+           coalesce((SELECT max(s.position) FROM durable.step_executions s
+                     WHERE s.execution_id = e.id AND s.status = 'completed'), 0) AS position
     FROM durable.workflow_executions e
     WHERE e.lock_token IS NOT NULL
       AND e.locked_at < durable.now() - make_interval(secs => %(timeout)s)
@@ -159,79 +180,94 @@ WITH stale AS MATERIALIZED (
     ORDER BY e.id
     LIMIT %(batch_size)s
     FOR UPDATE OF e SKIP LOCKED
+), decided AS MATERIALIZED (
+    SELECT stale.*, CASE WHEN stale.status = 'running'
+                          AND stale.interruptions + 1 >= %(max_interruptions)s
+                         THEN durable.failed_status(stale.id) END AS failed_status
+    FROM stale
 ), recovered AS (
     UPDATE durable.workflow_executions e
     SET status = CASE
             WHEN e.status = 'compensating' THEN e.status
-            WHEN e.interruptions + 1 >= %(max_interruptions)s THEN 'failed'
+            WHEN decided.failed_status IS NOT NULL THEN decided.failed_status
             ELSE 'pending' END,
         error = CASE
-            WHEN e.status = 'running' AND e.interruptions + 1 >= %(max_interruptions)s
+            WHEN decided.failed_status IS NOT NULL
             THEN jsonb_build_object('type', 'interrupted_too_often', 'message', format(
                 'The claim was lost %%s times with its manager or node.', e.interruptions + 1))
             ELSE e.error END,
-        completed_at = CASE
-            WHEN e.status = 'running' AND e.interruptions + 1 >= %(max_interruptions)s
-            THEN durable.now() END,
+        completed_at = CASE decided.failed_status WHEN 'failed' THEN durable.now() END,
+        queue = CASE decided.failed_status WHEN 'compensating' THEN coalesce(e.home_queue, e.queue)
+                                           ELSE e.queue END,
         scheduled_at = durable.now(), updated_at = durable.now(),
-        interruptions = e.interruptions + 1, interruption_position = stale.position,
+        interruptions = e.interruptions + 1, interruption_position = decided.position,
         lock_token = NULL, locked_by = NULL, locked_at = NULL, begun = NULL
-    FROM stale
-    WHERE e.id = stale.id
-    RETURNING e.id, e.queue, e.status, e.watched
+    FROM decided
+    WHERE e.id = decided.id
+    RETURNING e.id, e.queue, e.status, e.watched, e.parent_id
 ), told AS (
     SELECT pg_notify('durable:queue', queue)
     FROM (SELECT DISTINCT queue FROM recovered WHERE status <> 'failed') q
     UNION ALL
     SELECT pg_notify('durable:done', id::text) FROM recovered WHERE status = 'failed' AND watched
 )
-SELECT r.id::text, r.status, (SELECT count(*) FROM told) AS told FROM recovered r;
+SELECT r.id::text, r.status, CASE WHEN r.status = 'failed' THEN r.parent_id::text END AS parent_id,
+       (SELECT count(*) FROM told) AS told
+FROM recovered r;
 
 -- name: recover_claims
--- move: interrupt, fail
+-- move: interrupt, fail, compensate
 -- The same for every claim of holders that are known to be dead, at once and whatever its age.
 WITH lost AS MATERIALIZED (
-    SELECT e.id, coalesce((SELECT max(s.position) FROM durable.step_executions s
-                           WHERE s.execution_id = e.id AND s.status = 'completed'), 0) AS position
+    SELECT e.id, e.status, e.interruptions,
+           coalesce((SELECT max(s.position) FROM durable.step_executions s
+                     WHERE s.execution_id = e.id AND s.status = 'completed'), 0) AS position
     FROM durable.workflow_executions e
     WHERE e.lock_token IS NOT NULL AND e.locked_by = ANY(%(holders)s::text[])
       AND NOT e.lock_token = ANY(%(kept)s::uuid[])
     ORDER BY e.id
     LIMIT %(batch_size)s
     FOR UPDATE OF e
+), decided AS MATERIALIZED (
+    SELECT lost.*, CASE WHEN lost.status = 'running'
+                          AND lost.interruptions + %(counted)s >= %(max_interruptions)s
+                         THEN durable.failed_status(lost.id) END AS failed_status
+    FROM lost
 ), recovered AS (
     UPDATE durable.workflow_executions e
     SET status = CASE
             WHEN e.status = 'compensating' THEN e.status
-            WHEN e.interruptions + %(counted)s >= %(max_interruptions)s THEN 'failed'
+            WHEN decided.failed_status IS NOT NULL THEN decided.failed_status
             ELSE 'pending' END,
         error = CASE
-            WHEN e.status = 'running' AND e.interruptions + %(counted)s >= %(max_interruptions)s
+            WHEN decided.failed_status IS NOT NULL
             THEN jsonb_build_object('type', 'interrupted_too_often', 'message', format(
                 'The claim was lost %%s times with its manager or node.',
                 e.interruptions + %(counted)s))
             ELSE e.error END,
-        completed_at = CASE
-            WHEN e.status = 'running' AND e.interruptions + %(counted)s >= %(max_interruptions)s
-            THEN durable.now() END,
+        completed_at = CASE decided.failed_status WHEN 'failed' THEN durable.now() END,
+        queue = CASE decided.failed_status WHEN 'compensating' THEN coalesce(e.home_queue, e.queue)
+                                           ELSE e.queue END,
         scheduled_at = durable.now(), updated_at = durable.now(),
         interruptions = e.interruptions + %(counted)s,
         interruption_position = CASE %(counted)s WHEN 0 THEN e.interruption_position
-                                                 ELSE lost.position END,
+                                                 ELSE decided.position END,
         lock_token = NULL, locked_by = NULL, locked_at = NULL, begun = NULL
-    FROM lost
-    WHERE e.id = lost.id
-    RETURNING e.id, e.queue, e.status, e.watched
+    FROM decided
+    WHERE e.id = decided.id
+    RETURNING e.id, e.queue, e.status, e.watched, e.parent_id
 ), told AS (
     SELECT pg_notify('durable:queue', queue)
     FROM (SELECT DISTINCT queue FROM recovered WHERE status <> 'failed') q
     UNION ALL
     SELECT pg_notify('durable:done', id::text) FROM recovered WHERE status = 'failed' AND watched
 )
-SELECT r.id::text, r.status, (SELECT count(*) FROM told) AS told FROM recovered r;
+SELECT r.id::text, r.status, CASE WHEN r.status = 'failed' THEN r.parent_id::text END AS parent_id,
+       (SELECT count(*) FROM told) AS told
+FROM recovered r;
 
 -- name: recover_zombie_workflows
--- move: fail
+-- move: fail, compensate
 -- A row that waits for nothing can never wake: neither a due time nor an open wait.
 WITH zombies AS MATERIALIZED (
     SELECT e.id
@@ -242,18 +278,29 @@ WITH zombies AS MATERIALIZED (
     ORDER BY e.id
     LIMIT %(batch_size)s
     FOR UPDATE OF e SKIP LOCKED
-), failed AS (
+), decided AS MATERIALIZED (
+    SELECT zombies.id, durable.failed_status(zombies.id) AS failed_status FROM zombies
+), ended AS (
     UPDATE durable.workflow_executions e
-    SET status = 'failed', completed_at = durable.now(), updated_at = durable.now(),
+    SET status = decided.failed_status, updated_at = durable.now(),
+        completed_at = CASE decided.failed_status WHEN 'failed' THEN durable.now() END,
+        scheduled_at = CASE decided.failed_status WHEN 'compensating' THEN durable.now() END,
+        queue = CASE decided.failed_status WHEN 'compensating' THEN coalesce(e.home_queue, e.queue)
+                                           ELSE e.queue END,
         error = jsonb_build_object('type', 'zombie_detected', 'message',
             'The execution was waiting with nothing that could wake it.')
-    FROM zombies
-    WHERE e.id = zombies.id
-    RETURNING e.id, e.watched
+    FROM decided
+    WHERE e.id = decided.id
+    RETURNING e.id, e.status, e.queue, e.watched, e.parent_id
 ), told AS (
-    SELECT pg_notify('durable:done', id::text) FROM failed WHERE watched
+    SELECT pg_notify('durable:queue', queue)
+    FROM (SELECT DISTINCT queue FROM ended WHERE status = 'compensating') q
+    UNION ALL
+    SELECT pg_notify('durable:done', id::text) FROM ended WHERE status = 'failed' AND watched
 )
-SELECT f.id::text, (SELECT count(*) FROM told) AS told FROM failed f;
+SELECT r.id::text, r.status, CASE WHEN r.status = 'failed' THEN r.parent_id::text END AS parent_id,
+       (SELECT count(*) FROM told) AS told
+FROM ended r;
 
 -- name: wake_sleeping_workflows
 -- move: wake

@@ -12,7 +12,7 @@ WHERE id = %(id)s::uuid AND lock_token IN (%(lock_token)s::uuid, %(new_token)s::
 RETURNING lock_token::text;
 
 -- name: settle_crash
--- move: retry_later, fail
+-- move: retry_later, fail, compensate
 -- fenced
 -- Count the death, record the attempt that died (unless its checkpoint had been committed), and
 -- decide: the first crash at a position runs again at once under another token (a repetition finds
@@ -22,27 +22,30 @@ WITH held AS MATERIALIZED (
     SELECT e.*, coalesce((SELECT max(s.position) FROM durable.step_executions s
                           WHERE s.execution_id = e.id AND s.status = 'completed'), 0) AS position
     FROM durable.workflow_executions e
-    WHERE e.id = %(id)s::uuid AND e.lock_token = %(lock_token)s::uuid
-      AND e.status IN ('running', 'compensating')
+    WHERE e.id = %(id)s::uuid AND e.lock_token = %(lock_token)s::uuid AND e.status = 'running'
     FOR NO KEY UPDATE OF e
-), blamed AS (
+), counted AS (
     SELECT held.*, CASE WHEN held.crash_position = held.position THEN held.crash_streak + 1
                         ELSE 1 END AS streak
     FROM held
+), blamed AS MATERIALIZED (
+    SELECT counted.*, CASE WHEN counted.streak >= %(max_crashes)s
+                           THEN durable.failed_status(counted.id) END AS failed_status
+    FROM counted
 ), settled AS (
     UPDATE durable.workflow_executions e
     SET crashes = e.crashes + 1, crash_streak = blamed.streak, crash_position = blamed.position,
         updated_at = durable.now(), current_step = %(path)s, begun = NULL,
         status = CASE
-            WHEN e.status = 'compensating' THEN e.status
-            WHEN blamed.streak >= %(max_crashes)s THEN 'failed'
+            WHEN blamed.failed_status IS NOT NULL THEN blamed.failed_status
             WHEN blamed.streak = 1 THEN 'running'
             ELSE 'pending' END,
-        error = CASE WHEN e.status = 'running' AND blamed.streak >= %(max_crashes)s
-                     THEN %(error)s::jsonb ELSE e.error END,
-        completed_at = CASE WHEN e.status = 'running' AND blamed.streak >= %(max_crashes)s
-                            THEN durable.now() END,
-        scheduled_at = CASE WHEN blamed.streak = 1 THEN e.scheduled_at
+        error = CASE WHEN blamed.failed_status IS NOT NULL THEN %(error)s::jsonb ELSE e.error END,
+        completed_at = CASE blamed.failed_status WHEN 'failed' THEN durable.now() END,
+        queue = CASE blamed.failed_status WHEN 'compensating' THEN coalesce(e.home_queue, e.queue)
+                                           ELSE e.queue END,
+        scheduled_at = CASE WHEN blamed.failed_status IS NOT NULL THEN durable.now()
+                            WHEN blamed.streak = 1 THEN e.scheduled_at
                             ELSE durable.now() + make_interval(secs => least(
                                 30.0, %(backoff)s * power(2, least(blamed.streak, 20) - 2))) END,
         lock_token = CASE WHEN blamed.streak = 1 AND %(max_crashes)s > 1
@@ -51,7 +54,8 @@ WITH held AS MATERIALIZED (
         locked_at = CASE WHEN blamed.streak = 1 AND %(max_crashes)s > 1 THEN durable.now() END
     FROM blamed
     WHERE e.id = blamed.id
-    RETURNING e.id, e.status, e.watched, e.crashes, blamed.position, e.scheduled_at
+    RETURNING e.id, e.status, e.queue, e.watched, e.parent_id, e.crashes, blamed.position,
+              e.scheduled_at, e.lock_token
 ), attempt AS (
     INSERT INTO durable.step_executions
         (id, execution_id, position, path, name, type, visit, attempt, status, error, logs, started_at,
@@ -69,18 +73,22 @@ WITH held AS MATERIALIZED (
         WHERE s.execution_id = settled.id AND s.path = %(path)s AND s.visit = %(visit)s
           AND s.status = 'completed')
 )
-SELECT id::text, status, crashes, extract(epoch FROM scheduled_at - durable.now())::double precision AS due_in,
-       CASE WHEN status = 'failed' AND watched THEN pg_notify('durable:done', id::text) END
+SELECT id::text, status, crashes, lock_token IS NOT NULL AS is_held,
+       extract(epoch FROM scheduled_at - durable.now())::double precision AS due_in,
+       CASE WHEN status = 'failed' THEN parent_id::text END AS parent_id,
+       CASE WHEN status = 'compensating' THEN pg_notify('durable:queue', queue)
+            WHEN status = 'failed' AND watched THEN pg_notify('durable:done', id::text) END
 FROM settled;
 
 -- name: crash_was_settled
 -- Whether an earlier try of settle_crash had been committed and let the execution run again.
-SELECT id::text, status, crashes, NULL::double precision AS due_in
+SELECT id::text, status, crashes, true AS is_held, NULL::double precision AS due_in,
+       NULL::text AS parent_id
 FROM durable.workflow_executions
 WHERE id = %(id)s::uuid AND lock_token = %(new_token)s::uuid;
 
 -- name: settle_timeout
--- move: retry_later, fail
+-- move: retry_later, fail, compensate
 -- fenced
 -- A step was stopped at its timeout: a failed attempt, not a crash. When its end, of either kind,
 -- had been committed all the same, nothing timed out and the execution runs on from there.
@@ -95,21 +103,26 @@ WITH held AS MATERIALIZED (
     FROM durable.workflow_executions e
     WHERE e.id = %(id)s::uuid AND e.lock_token = %(lock_token)s::uuid AND e.status = 'running'
     FOR NO KEY UPDATE OF e
+), decided AS MATERIALIZED (
+    SELECT held.*, CASE WHEN NOT held.finished AND %(delay)s::double precision IS NULL
+                        THEN durable.failed_status(held.id) END AS failed_status
+    FROM held
 ), settled AS (
     UPDATE durable.workflow_executions e
     SET updated_at = durable.now(), current_step = %(path)s, begun = NULL,
-        status = CASE WHEN held.finished THEN 'pending'
-                      WHEN %(delay)s::double precision IS NULL THEN 'failed' ELSE 'pending' END,
-        error = CASE WHEN NOT held.finished AND %(delay)s::double precision IS NULL
-                     THEN %(error)s::jsonb ELSE e.error END,
-        completed_at = CASE WHEN NOT held.finished AND %(delay)s::double precision IS NULL
-                            THEN durable.now() END,
-        scheduled_at = CASE WHEN held.finished THEN durable.now()
+        status = CASE WHEN decided.failed_status IS NOT NULL THEN decided.failed_status
+                      ELSE 'pending' END,
+        error = CASE WHEN decided.failed_status IS NOT NULL THEN %(error)s::jsonb ELSE e.error END,
+        completed_at = CASE decided.failed_status WHEN 'failed' THEN durable.now() END,
+        queue = CASE decided.failed_status WHEN 'compensating' THEN coalesce(e.home_queue, e.queue)
+                                           ELSE e.queue END,
+        scheduled_at = CASE WHEN decided.finished THEN durable.now()
                             ELSE durable.now() + make_interval(secs => coalesce(%(delay)s, 0)) END,
         lock_token = NULL, locked_by = NULL, locked_at = NULL
-    FROM held
-    WHERE e.id = held.id
-    RETURNING e.id, e.status, e.watched, e.crashes, held.position, held.finished, e.scheduled_at
+    FROM decided
+    WHERE e.id = decided.id
+    RETURNING e.id, e.status, e.queue, e.watched, e.parent_id, e.crashes, decided.position,
+              decided.finished, e.scheduled_at
 ), attempt AS (
     INSERT INTO durable.step_executions
         (id, execution_id, position, path, name, type, visit, attempt, status, error, logs, started_at,
@@ -121,6 +134,9 @@ WITH held AS MATERIALIZED (
     FROM settled
     WHERE NOT settled.finished
 )
-SELECT id::text, status, crashes, extract(epoch FROM scheduled_at - durable.now())::double precision AS due_in,
-       CASE WHEN status = 'failed' AND watched THEN pg_notify('durable:done', id::text) END
+SELECT id::text, status, crashes, false AS is_held,
+       extract(epoch FROM scheduled_at - durable.now())::double precision AS due_in,
+       CASE WHEN status = 'failed' THEN parent_id::text END AS parent_id,
+       CASE WHEN status = 'compensating' THEN pg_notify('durable:queue', queue)
+            WHEN status = 'failed' AND watched THEN pg_notify('durable:done', id::text) END
 FROM settled;

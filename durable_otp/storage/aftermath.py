@@ -1,0 +1,76 @@
+"""What the end of executions brings with it: their waits, their children, their parents.
+
+An execution that fails, or that begins to undo what it did, waits for nothing any more and has no
+use for children that still run; that belongs into the transaction of its end. Its parent is told
+afterwards (`families.children_ended`), because parents are locked before their children.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from durable_otp.storage.families import children_ended
+from durable_otp.storage.operation import Operation, Row
+from durable_otp.storage.statements import Statement
+from durable_otp.workflow.json_form import encode
+from durable_otp.workflow.state import State
+
+PARENT_ENDED_MESSAGE = "The execution that started it has failed."
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How many executions an operation has dealt with, and the parents of those that ended."""
+
+    count: int
+    parents: tuple[str, ...] = ()
+
+
+def ended(rows: Sequence[Row]) -> Ended:
+    """Return the count and the parents of what a statement has written."""
+    return Ended(len(rows), parents_of(rows))
+
+
+def parents_of(rows: Sequence[Row]) -> tuple[str, ...]:
+    """Return the parents, each once, in the order in which rows are locked."""
+    return tuple(sorted({row["parent_id"] for row in rows if row.get("parent_id") is not None}))
+
+
+def aftermath(rows: Sequence[Row]) -> Operation[None]:
+    """Close the waits of those that failed or begin to compensate, and cancel their children.
+
+    To be run in the transaction of the statement that returned the rows.
+    """
+    over = [row["id"] for row in rows if row["status"] in (State.FAILED, State.COMPENSATING)]
+    if not over:
+        return
+    yield Statement("close_waits", {"ids": over})
+    children = yield from lock_descendants(over)
+    if children:
+        error = {"type": "cancelled", "message": PARENT_ENDED_MESSAGE}
+        yield Statement("cancel_executions", {"ids": children, "error": encode(error).decode()})
+
+
+def lock_descendants(ids: Sequence[str]) -> Operation[list[str]]:
+    """Lock all descendants of executions that are locked already, level by level; return them.
+
+    A child that is being made either is there when its level is read, or finds its parent's claim
+    gone.
+    """
+    family: list[str] = []
+    level = list(ids)
+    while level:
+        children = yield Statement("lock_children", {"parents": level})
+        level = [child["id"] for child in children]
+        family += level
+    return family
+
+
+def run_ending(
+    run: Callable[..., Any], operation: Callable[..., Operation[Ended]], *args: Any, **options: Any
+) -> int:
+    """Run an operation that may end executions, then tell their parents; return its count."""
+    done: Ended = run(operation, *args, **options)
+    if done.parents:
+        run(children_ended, done.parents)
+    return done.count

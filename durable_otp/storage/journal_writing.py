@@ -1,0 +1,127 @@
+"""How a claim's journal is written: fenced, repeatable, and with word to the parent at an end.
+
+The ids of the rows are made before the first try. When a write finds its claim gone, it looks for
+its own row: if that is there, an earlier try had succeeded and only its answer was lost.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ParamSpec, TypeVar
+
+from durable_otp.engine.journal import Attempt, Failure, LogEntries
+from durable_otp.errors import ClaimLost
+from durable_otp.storage.aftermath import aftermath, parents_of
+from durable_otp.storage.database import Database
+from durable_otp.storage.families import children_ended
+from durable_otp.storage.identity import new_id
+from durable_otp.storage.operation import Operation, Row, transaction
+from durable_otp.storage.statements import Statement
+from durable_otp.workflow.json_form import encode
+from durable_otp.workflow.state import State
+
+Parameters = dict[str, Any]
+Writing = Callable[..., Operation[Sequence[Row]]]
+Value = TypeVar("Value")
+Asked = ParamSpec("Asked")
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The claim that every write of a journal names."""
+
+    id: str
+    lock_token: str
+
+
+class JournalWriter:
+    """Writes under one claim, on its worker's connection. Every method blocks until committed."""
+
+    def __init__(self, database: Database, holder: Holder) -> None:
+        self._database = database
+        self._holder = holder
+
+    @property
+    def execution_id(self) -> str:
+        """The execution that is claimed."""
+        return self._holder.id
+
+    def read(
+        self,
+        operation: Callable[Asked, Operation[Value]],
+        *args: Asked.args,
+        **options: Asked.kwargs,
+    ) -> Value:
+        """Return what an operation that writes nothing answers."""
+        return self._database.run(operation, *args, **options)
+
+    def write(self, name: str, parameters: Parameters) -> None:
+        """Write a row of the journal by the statement of this name."""
+        self.run(record_step, {"step_id": new_id(), **parameters}, name)
+
+    def fail(self, parameters: Parameters) -> None:
+        """End the execution as failed, or let it compensate."""
+        self.run(record_fail, {"step_id": new_id(), **parameters})
+
+    def end(self, operation: Writing) -> bool:
+        """End a compensating execution; return whether it is compensated."""
+        (row,) = self.run(operation, {})
+        return State(row["status"]) is State.COMPENSATED
+
+    def run(self, operation: Writing, parameters: Parameters, *args: str) -> Sequence[Row]:
+        """Run a writing operation under the claim; if it ends a child, tell the parent.
+
+        Raises:
+            ClaimLost: It has written nothing.
+        """
+        holder = {"id": self._holder.id, "lock_token": self._holder.lock_token}
+        rows = self._database.run(operation, {**parameters, **holder}, *args)
+        if not rows:
+            raise ClaimLost(
+                f"Execution {self._holder.id} is held under another lock token now: this worker's "
+                "claim was recovered, cancelled or settled meanwhile."
+            )
+        parents = parents_of(rows)
+        if parents:
+            self._database.run(children_ended, parents)
+        return rows
+
+
+def record_step(parameters: Parameters, name: str) -> Operation[Sequence[Row]]:
+    """Write a row of the journal; return a row if it is there, by this try or an earlier one."""
+    rows = yield Statement(name, parameters)
+    return rows or (yield Statement("step_is_recorded", parameters))
+
+
+@transaction
+def record_fail(parameters: Parameters) -> Operation[Sequence[Row]]:
+    """End the execution as failed, together with what that brings with it."""
+    rows = yield Statement("fail", parameters)
+    yield from aftermath(rows)
+    return rows or (yield Statement("step_is_recorded", parameters))
+
+
+def json_text(value: Any) -> str:
+    """Return JSON text as a parameter for a jsonb column."""
+    return encode(value).decode()
+
+
+def attempt_parameters(attempt: Attempt, logs: LogEntries, duration: float) -> Parameters:
+    """Return what every row of an attempt says."""
+    return {
+        "position": attempt.position,
+        "path": attempt.path,
+        "name": attempt.name,
+        "type": attempt.type,
+        "visit": attempt.visit,
+        "attempt": attempt.number,
+        "logs": json_text(logs),
+        "duration": duration,
+    }
+
+
+def failure_parameters(failure: Failure) -> Parameters:
+    """Return what the row of a failed attempt says."""
+    return {
+        **attempt_parameters(failure.attempt, failure.logs, failure.duration),
+        "error": json_text(failure.error),
+    }
