@@ -20,7 +20,7 @@ from tests.support.tree import Tree, kill
 
 SECONDS_BETWEEN_KILLS = 0.15
 BYTES_BETWEEN_KILLS = 600
-ENABLED = frozenset({"step", "retry", "branch", "loop", "sleep", "queue"})
+ENABLED = frozenset({"step", "retry", "branch", "loop", "sleep", "queue", "compensation"})
 
 
 def shapes_of(first: int, count: int) -> list[Shape]:

@@ -111,7 +111,7 @@ class _Maker:
     def sequence(self, names: list[str], place: _Place) -> tuple[Node, ...]:
         self.left -= len(names)
         paths = tuple(place.prefix + name for name in names)
-        inside = replace(place, targets=(*place.targets, *names, *paths))
+        inside = replace(place, targets=tuple(dict.fromkeys((*place.targets, *names, *paths))))
         return tuple(self.node(name, inside) for name in names)
 
     def node(self, name: str, place: _Place) -> Node:
@@ -189,7 +189,7 @@ class _Maker:
         attempts = self.chance.randint(2, 3) if self.may("retry", 0.2) else 1
         failing = self.failing(attempts) if attempts > 1 or self.often(0.5) else 0
         errors = ("ValueError", "KeyError", "Fatal" if failing == FOR_EVER else "ValueError")
-        jump = self.jump(name, place) if self.may("loop", 0.15) else None
+        jump = self.jump(name, place) if self.may("loop", 0.3 if place.depth else 0.13) else None
         undo = self.may("compensation", 0.5 if self.doom else 0.1) and not place.is_sibling
         return Step(
             name,
@@ -224,7 +224,7 @@ class _Maker:
 
     def handler(self, name: str) -> Handler:
         failing, attempts = self.chance.choice(
-            (*[(0, 1)] * 6, (0, 2), (1, 2), (1, 2), (FOR_EVER, 1))
+            (*[(0, 1)] * 5, (0, 2), (1, 2), *[(FOR_EVER, 1)] * 2)
         )
         return Handler(f"undo_{name}", failing, attempts)
 
