@@ -12,8 +12,10 @@ from durable_otp.errors import (
     EmbeddedServerError,
     ExecutionNotFound,
     Fatal,
+    InputRejected,
     InvalidInput,
     MigrationError,
+    NoPendingInput,
     NotInStepError,
     ResultTimeout,
     ScheduleError,
@@ -21,6 +23,7 @@ from durable_otp.errors import (
     ScheduleNotFound,
     SerializationError,
     StepInterrupted,
+    WaitTimeout,
     WorkflowFailed,
     WorkflowNotFound,
 )
@@ -47,9 +50,23 @@ from durable_otp.workflow.execution import (
     StepExecution,
 )
 from durable_otp.workflow.goto import goto
+from durable_otp.workflow.human_input import PendingInput
+from durable_otp.workflow.mailbox import Event, PendingEvent
 from durable_otp.workflow.retry import Retry
 from durable_otp.workflow.schedule import Schedule
-from durable_otp.workflow.wait import schedule_at, sleep
+from durable_otp.workflow.wait import (
+    once,
+    schedule_at,
+    sleep,
+    wait_for_all,
+    wait_for_any,
+    wait_for_approval,
+    wait_for_choice,
+    wait_for_event,
+    wait_for_form,
+    wait_for_input,
+    wait_for_text,
+)
 
 __version__: str
 
@@ -65,14 +82,19 @@ __all__ = [
     "Durable",
     "DurableError",
     "EmbeddedServerError",
+    "Event",
     "Execution",
     "ExecutionNotFound",
     "Fatal",
     "Handle",
+    "InputRejected",
     "InvalidInput",
     "Job",
     "MigrationError",
+    "NoPendingInput",
     "NotInStepError",
+    "PendingEvent",
+    "PendingInput",
     "PostgresAdapter",
     "QueueAdapter",
     "QueueStats",
@@ -88,6 +110,7 @@ __all__ = [
     "StateMove",
     "StepExecution",
     "StepInterrupted",
+    "WaitTimeout",
     "Workflow",
     "WorkflowFailed",
     "WorkflowNotFound",
@@ -104,9 +127,18 @@ __all__ = [
     "minutes",
     "next_business_day",
     "next_weekday",
+    "once",
     "progress",
     "put_context",
     "schedule_at",
     "seconds",
     "sleep",
+    "wait_for_all",
+    "wait_for_any",
+    "wait_for_approval",
+    "wait_for_choice",
+    "wait_for_event",
+    "wait_for_form",
+    "wait_for_input",
+    "wait_for_text",
 ]

@@ -70,6 +70,14 @@ class AsyncHandle:
         """Cancel it and its children; raise ``AlreadyFinished`` when it has ended."""
         await self._client.cancel(self.id, reason)
 
+    async def send_event(self, name: str, payload: Any = None) -> None:
+        """Send it an event, which is kept until a wait consumes it."""
+        await self._client.send_event(self.id, name, payload)
+
+    async def provide_input(self, name: str, data: Any) -> None:
+        """Answer an input that it asks for."""
+        await self._client.provide_input(self.id, name, data)
+
 
 class AsyncDurable:
     """A client of one schema whose methods are coroutines; see ``Durable`` for what they do."""
@@ -106,6 +114,11 @@ class AsyncDurable:
     list_schedules = _in_thread(Durable.list_schedules)
     enable_schedule = _in_thread(Durable.enable_schedule)
     disable_schedule = _in_thread(Durable.disable_schedule)
+    send_event = _in_thread(Durable.send_event)
+    provide_input = _in_thread(Durable.provide_input)
+    list_pending_inputs = _in_thread(Durable.list_pending_inputs)
+    list_pending_events = _in_thread(Durable.list_pending_events)
+    list_events = _in_thread(Durable.list_events)
     migrate = _in_thread(Durable.migrate)
 
     async def subscribe(self) -> AsyncMoveSubscription:

@@ -77,6 +77,18 @@ class WorkflowFailed(DurableError):  # noqa: N818 - the contract's name
         self.status = status
 
 
+class WaitTimeout(DurableError, TimeoutError):  # noqa: N818 - the contract's name
+    """Raised inside a step by a wait whose time is over and that has no ``timeout_value``."""
+
+
+class NoPendingInput(DurableError):  # noqa: N818 - the contract's name
+    """The execution asks for no input of this name, or no longer."""
+
+
+class InputRejected(DurableError):  # noqa: N818 - the contract's name
+    """The answer does not fit what is asked; the input stays open."""
+
+
 class ResultTimeout(DurableError, TimeoutError):  # noqa: N818 - the contract's name
     """The execution had not ended when the caller's timeout passed; it goes on."""
 

@@ -6,7 +6,9 @@ from durable_otp.errors import (
     DefinitionError,
     DurableError,
     ExecutionNotFound,
+    InputRejected,
     InvalidInput,
+    NoPendingInput,
     ScheduleError,
     ScheduleExists,
     ScheduleNotFound,
@@ -23,13 +25,14 @@ FOUND_SOMETHING = 5
 _MISTAKES = (
     ConfigError,
     DefinitionError,
+    InputRejected,
     InvalidInput,
     ScheduleError,
     ScheduleExists,
     SerializationError,
     ValueError,
 )
-_UNKNOWN = (ExecutionNotFound, ScheduleNotFound, WorkflowNotFound)
+_UNKNOWN = (ExecutionNotFound, NoPendingInput, ScheduleNotFound, WorkflowNotFound)
 
 
 class UsageMistake(DurableError):  # noqa: N818 - reads as the sentence it reports

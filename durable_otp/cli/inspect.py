@@ -2,14 +2,18 @@
 
 import json as json_text
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from durable_otp.cli.identifying import execution_id
 from durable_otp.cli.listing import took
 from durable_otp.cli.options import AsJson, ConfigOption, DsnOption, IdArgument, SchemaOption
+from durable_otp.cli.pending import waited_for
 from durable_otp.cli.screen import console, duration, one_line, print_json, say, shown, table
 from durable_otp.cli.target import Where, opened
 from durable_otp.workflow.execution import Execution, StepExecution, as_json
+from durable_otp.workflow.human_input import PendingInput
+from durable_otp.workflow.mailbox import PendingEvent
 
 STEP_COLUMNS = ("Step", "Visit", "Attempt", "Status", "Started", "Took", "Error")
 NARROWER_WITHOUT = ("Visit", "Started", "Took")
@@ -26,12 +30,16 @@ def inspect(
     """Show an execution with every attempt of its steps, their errors and what they printed."""
     with opened(Where(config, dsn, schema)) as target:
         execution = target.client.get_execution(execution_id(target, prefix), steps=True)
+        inputs = target.client.list_pending_inputs(execution.id)
+        events = target.client.list_pending_events(execution.id)
     if json:
         print_json(as_json(execution))
         return
     for label, value in _facts(execution):
         if value is not None:
             say(f"{label:<{LABEL_WIDTH}}{shown(value)}")
+    for wait in [*map(_asked_for, inputs), *map(_waited_for, events)]:
+        say(f"{'waits for':<{LABEL_WIDTH}}{one_line(wait)}")
     _show_steps(execution.steps or [])
 
 
@@ -55,6 +63,18 @@ def _facts(execution: Execution) -> Iterator[tuple[str, Any]]:
     yield "error", _reason(execution.error)
     for result in execution.compensation_results:
         yield "undone" if result["error"] is None else "not undone", _undoing(result)
+
+
+def _asked_for(each: PendingInput) -> str:
+    return f"input {each.name!r} ({each.type}){_until(each.timeout_at)}"
+
+
+def _waited_for(each: PendingEvent) -> str:
+    return f"event {waited_for(each)}{_until(each.timeout_at)}"
+
+
+def _until(instant: datetime | None) -> str:
+    return "" if instant is None else f" until {shown(instant)}"
 
 
 def _show_steps(steps: list[StepExecution]) -> None:

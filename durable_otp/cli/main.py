@@ -11,11 +11,14 @@ from durable_otp.cli import (
     cancel,
     check,
     demo,
+    event,
     failures,
     inspect,
     listing,
     migrate,
+    pending,
     pg,
+    provide,
     queues,
     run,
     schedules,
@@ -41,6 +44,9 @@ app.command("run")(run.run)
 app.command("list")(listing.list_executions)
 app.command("inspect")(inspect.inspect)
 app.command("cancel")(cancel.cancel)
+app.command("pending")(pending.pending)
+app.command("input")(provide.provide)
+app.command("event")(event.event)
 app.add_typer(queues.app, name="queues")
 app.add_typer(schedules.app, name="schedules")
 app.add_typer(pg.app, name="pg")

@@ -9,14 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from durable_otp.cli.failures import UsageMistake
+from durable_otp.cli.json_data import parsed, read
 from durable_otp.cli.options import AsJson, ConfigOption, DsnOption, SchemaOption
 from durable_otp.cli.screen import print_json, say
 from durable_otp.cli.target import Where, importable, opened
 from durable_otp.cli.times import seconds_of
-from durable_otp.errors import SerializationError
 from durable_otp.workflow.builder import Workflow
 from durable_otp.workflow.execution import as_json
-from durable_otp.workflow.json_form import decode
 from durable_otp.workflow.registry import Registry
 
 _MODULE_AND_ATTRIBUTE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
@@ -85,20 +84,6 @@ def _workflow(text: str, config: Path | None) -> Workflow | str:
 def _input(given: str | None, json_file: Path | None) -> Any:
     if given is not None and json_file is not None:
         raise UsageMistake("Give --input or --json-file, not both.")
-    if json_file is None:
-        return None if given is None else _parsed(given, "--input")
-    try:
-        text = json_file.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise UsageMistake(f"--json-file {json_file} cannot be read: {reason}.") from None
-    except UnicodeDecodeError as error:
-        raise UsageMistake(f"--json-file {json_file} is not UTF-8: {error}.") from None
-    return _parsed(text, f"--json-file {json_file}")
-
-
-def _parsed(text: str, option: str) -> Any:
-    try:
-        return decode(text)
-    except SerializationError as error:
-        raise UsageMistake(f"{option} is not JSON: {error}") from None
+    if json_file is not None:
+        return read(json_file)
+    return None if given is None else parsed(given, "--input")

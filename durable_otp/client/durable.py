@@ -9,6 +9,7 @@ from durable_otp import config
 from durable_otp.client.handle import Handle, polls
 from durable_otp.client.schedules import ScheduleCalls
 from durable_otp.client.starting import StartableWorkflows, StartOptions
+from durable_otp.client.waiting import WaitingCalls
 from durable_otp.clock import Deadline
 from durable_otp.storage import executions, reports
 from durable_otp.storage import queue as claims
@@ -25,7 +26,7 @@ from durable_otp.workflow.json_form import MAX_BYTES, canonical
 from durable_otp.workflow.state import FINAL, State
 
 
-class Durable(ScheduleCalls):
+class Durable(ScheduleCalls, WaitingCalls):
     """A client of one schema; safe to use from many threads and after a fork.
 
     Connections are opened when first needed, ten at most; whoever waits for a result has one more.
@@ -44,6 +45,7 @@ class Durable(ScheduleCalls):
     ) -> None:
         self.dsn = known_dsn(dsn)
         self.schema = schema
+        self._max_payload = max_payload
         self._database = PooledDatabase(self.dsn, schema)
         self._workflows = StartableWorkflows(self._database, max_payload=max_payload)
 

@@ -34,6 +34,14 @@ class Client(Protocol):
         """Cancel an execution."""
         ...
 
+    def send_event(self, execution_id: str, name: str, payload: Any = None) -> None:
+        """Send an event to an execution."""
+        ...
+
+    def provide_input(self, execution_id: str, name: str, data: Any) -> None:
+        """Answer an input of an execution."""
+        ...
+
 
 @dataclass(frozen=True)
 class Handle:
@@ -68,6 +76,14 @@ class Handle:
     def cancel(self, reason: str | None = None) -> None:
         """Cancel it and its children; raise ``AlreadyFinished`` when it has ended."""
         self._client.cancel(self.id, reason)
+
+    def send_event(self, name: str, payload: Any = None) -> None:
+        """Send it an event, which is kept until a wait consumes it; see ``Durable.send_event``."""
+        self._client.send_event(self.id, name, payload)
+
+    def provide_input(self, name: str, data: Any) -> None:
+        """Answer an input that it asks for; see ``Durable.provide_input``."""
+        self._client.provide_input(self.id, name, data)
 
 
 def waiting_time(timeout: timedelta | float | None) -> Deadline:

@@ -203,6 +203,12 @@ class SchedulerSection(_Section):
     )
 
 
+class WaitTimeoutsSection(_Section):
+    """The process that ends waits whose time is over."""
+
+    interval: PositiveDuration = Field(1.0, description="How often it looks.")
+
+
 QueueName = Annotated[StrictStr, AfterValidator(check_printable)]
 
 
@@ -218,6 +224,7 @@ class Config(_Section):
     zombie_recovery: SiblingSection = Field(default_factory=SiblingSection)
     sleep_waker: SleepWakerSection = Field(default_factory=SleepWakerSection)
     scheduler: SchedulerSection = Field(default_factory=SchedulerSection)
+    wait_timeouts: WaitTimeoutsSection = Field(default_factory=WaitTimeoutsSection)
 
 
 def contradiction(config: Config) -> Fault | None:

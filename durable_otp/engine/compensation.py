@@ -6,6 +6,7 @@ on with the one that was running. One that fails is noted, and the others still 
 
 import asyncio
 import random
+from collections.abc import Callable
 from typing import Any
 
 from durable_otp.clock import monotonic
@@ -23,7 +24,7 @@ from durable_otp.workflow.current import entering
 from durable_otp.workflow.definition import Definition
 from durable_otp.workflow.goto import Goto
 from durable_otp.workflow.json_form import canonical
-from durable_otp.workflow.wait import WaitRequest
+from durable_otp.workflow.suspension import WaitRequest
 
 TYPE = "compensation"
 HandlerEnd = Returned | Raised | Interrupted
@@ -57,11 +58,19 @@ class HandlerRun(StepRun):
         Raises:
             Fatal: Always.
         """
+        raise self._refused(f"wait (it asked for a {request.kind}); wait")
+
+    def once(self, key: str, call: Callable[[], Any]) -> Any:
+        """Refuse likewise: what a handler does is kept when it completes, and only then."""
+        _ = call
+        raise self._refused(f"use once({key!r}); keep results")
+
+    def _refused(self, what: str) -> Fatal:
         self.refused = Fatal(
-            f"compensation {self.context.step!r} may not wait (it asked for a {request.kind}); "
-            "wait in a step, or raise an exception to be tried again later."
+            f"compensation {self.context.step!r} may not {what} in a step, or raise an exception "
+            "to be tried again later."
         )
-        raise self.refused
+        return self.refused
 
 
 class _Undoing:
@@ -114,9 +123,7 @@ class _Undoing:
             self._host.ended()
             return Raised(describe(error), may_retry=False)
         self._host.begun(_begun(attempt, handler, failures))
-        run = HandlerRun(
-            context, VisitRecord(visit=undo.visit), self._host.now, self._host.progress
-        )
+        run = HandlerRun(context, VisitRecord(visit=undo.visit), self._host, once=None)
         end = _run(handler, run, failures, self._host, self._limits.max_payload)
         self._host.ended()
         return end

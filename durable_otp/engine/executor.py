@@ -20,6 +20,7 @@ from durable_otp.engine.journal import (
     VisitRecord,
 )
 from durable_otp.engine.journals import Journals
+from durable_otp.engine.once_journal import OnceResults
 from durable_otp.engine.outcome import (
     AttemptEnd,
     Interrupted,
@@ -106,7 +107,9 @@ class _Execution:
                 case Returned():
                     return self._checkpoint(attempt, end, position, duration)
                 case Suspended():
-                    self._journal.suspend(attempt.path, attempt.visit, end.waits)
+                    self._journal.suspend(
+                        attempt.path, attempt.visit, end.waits, attempt=attempt.number
+                    )
                     return Outcome.WAITING
                 case Interrupted():
                     return Outcome.INTERRUPTED
@@ -141,7 +144,10 @@ class _Execution:
     ) -> tuple[Attempt, AttemptEnd, float]:
         number = record.recorded_attempts + 1
         attempt = Attempt(position.number, node.path, node.name, node.kind, record.visit, number)
-        run = StepRun(self._context(attempt, position), record, self._host.now, self._host.progress)
+        once = OnceResults(
+            self._journal.once_results, attempt.path, attempt.visit, self._limits.max_payload
+        )
+        run = StepRun(self._context(attempt, position), record, self._host, once)
         self._host.start_capture()
         self._host.begun(_begun(attempt, node, record))
         started = monotonic()

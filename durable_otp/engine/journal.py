@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from durable_otp.workflow.wait import WaitRequest
+from durable_otp.engine.once_journal import OnceJournal
+from durable_otp.workflow.suspension import WaitRequest
 
 Changes = Sequence[Sequence[Any]]
 LogEntries = Sequence[Mapping[str, Any]]
@@ -29,11 +30,18 @@ class Entry:
 
 @dataclass(frozen=True)
 class Answer:
-    """What an earlier run of a step asked for at one ordinal, and whether it was answered."""
+    """What an earlier run of a step asked for at one ordinal, and whether it was answered.
+
+    Attributes:
+        value: The answer; after a timeout the wait's ``timeout_value``, if it has one.
+        timed_out: Its time was over in this very attempt. Without a value it is not answered.
+    """
 
     kind: str
     is_answered: bool
     value: Any = None
+    names: tuple[str, ...] = ()
+    timed_out: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,6 +96,10 @@ class Failure:
 class Journal(Protocol):
     """What the engine needs remembered; each method is one committed write or one read."""
 
+    @property
+    def once_results(self) -> OnceJournal:
+        """What ``once`` keeps, under the same claim."""
+
     def entries(self) -> Sequence[Entry]:
         """Return the completed steps from the newest snapshot on, oldest first."""
 
@@ -109,5 +121,10 @@ class Journal(Protocol):
     def move(self, queue: str, path: str) -> None:
         """Give the claim back to another queue, where the step at ``path`` is to run."""
 
-    def suspend(self, path: str, visit: int, waits: Sequence[tuple[int, WaitRequest]]) -> None:
-        """Record the waits by ordinal and give the claim back until one of them is answered."""
+    def suspend(
+        self, path: str, visit: int, waits: Sequence[tuple[int, WaitRequest]], *, attempt: int = 1
+    ) -> None:
+        """Record the waits by ordinal and give the claim back until one of them is answered.
+
+        ``attempt`` is the one that waits: a timeout counts for it and for no other.
+        """

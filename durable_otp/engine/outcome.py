@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from durable_otp.workflow.wait import WaitRequest
+from durable_otp.workflow.suspension import WaitRequest
 
 
 class Outcome(StrEnum):

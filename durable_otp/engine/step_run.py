@@ -12,9 +12,12 @@ from datetime import datetime
 from typing import Any
 
 from durable_otp.engine.failure import DefinitionChanged
-from durable_otp.engine.journal import VisitRecord
+from durable_otp.engine.host import Host
+from durable_otp.engine.journal import Answer, VisitRecord
+from durable_otp.engine.once_journal import OnceResults
+from durable_otp.errors import WaitTimeout
 from durable_otp.workflow.context import Context
-from durable_otp.workflow.wait import Suspension, WaitRequest
+from durable_otp.workflow.suspension import Suspension, WaitRequest, described
 
 
 class StepRun:
@@ -24,16 +27,17 @@ class StepRun:
         self,
         context: Context,
         record: VisitRecord,
-        now: Callable[[], datetime],
-        progress: Callable[[], None],
+        host: Host,
+        once: OnceResults | None,
     ) -> None:
         self.context = context
+        self.changed: DefinitionChanged | None = None
         self.suspensions: list[tuple[int, WaitRequest]] = []
         self.suspended_at = ""
         self.failures_after_this = record.failed_attempts + 1
         self._record = record
-        self._now = now
-        self._progress = progress
+        self._host = host
+        self._once = once
         self._asked = 0
         self._turn = threading.Lock()
 
@@ -42,30 +46,56 @@ class StepRun:
 
         Raises:
             Suspension: There is no answer yet.
+            WaitTimeout: Its time is over, and it has no value for that.
             DefinitionChanged: An earlier run asked for something else at this place.
         """
         with self._turn:
             ordinal, self._asked = self._asked, self._asked + 1
         earlier = self._record.answers.get(ordinal)
-        if earlier is not None and earlier.kind != request.kind:
-            raise DefinitionChanged(
-                f"wait {ordinal + 1} of step {self.context.step!r} was a {earlier.kind} when the "
-                f"step ran before and is a {request.kind} now"
-            )
-        if earlier is not None and earlier.is_answered:
-            return earlier.value
+        if earlier is not None:
+            self._check_unchanged(ordinal, earlier, request)
+            if earlier.is_answered:
+                return _answer(earlier)
+            if earlier.timed_out:
+                raise WaitTimeout(
+                    f"The time of step {self.context.step!r} to wait for {request} is over."
+                )
         with self._turn:
             self.suspensions.append((ordinal, request))
             self.suspended_at = self.suspended_at or _calling_line()
         raise Suspension(request)
 
+    def once(self, key: str, call: Callable[[], Any]) -> Any:
+        """Return what is kept under a key, or keep and return the result of a call."""
+        if self._once is None:
+            raise RuntimeError("nothing is kept for this run")
+        return self._once.result(key, call)
+
     def now(self) -> datetime:
         """Return the database's time."""
-        return self._now()
+        return self._host.now()
 
     def progress(self) -> None:
         """Tell that the step is getting on."""
-        self._progress()
+        self._host.progress()
+
+    def _check_unchanged(self, ordinal: int, earlier: Answer, request: WaitRequest) -> None:
+        """Raise, and remember it in case the body swallows that, when another thing is asked."""
+        if earlier.kind == request.kind and set(earlier.names) == set(request.names):
+            return
+        self.changed = DefinitionChanged(
+            f"wait {ordinal + 1} of step {self.context.step!r} was for "
+            f"{described(earlier.kind, earlier.names)} when the step ran before and is for "
+            f"{request} now"
+        )
+        raise self.changed
+
+
+def _answer(earlier: Answer) -> Any:
+    """Return an answer as the body gets it: JSON has no tuples."""
+    if earlier.kind == "any" and not earlier.timed_out:
+        return tuple(earlier.value)
+    return earlier.value
 
 
 def _calling_line() -> str:

@@ -7,7 +7,7 @@ import asyncio
 from logging import WARNING
 from typing import Any
 
-from durable_otp.engine.failure import BranchError, DefinitionChanged, describe
+from durable_otp.engine.failure import BranchError, describe
 from durable_otp.engine.host import Host
 from durable_otp.engine.outcome import AttemptEnd, Interrupted, Raised, Returned, Suspended
 from durable_otp.engine.step_run import StepRun
@@ -17,7 +17,7 @@ from durable_otp.workflow.current import entering
 from durable_otp.workflow.goto import Goto
 from durable_otp.workflow.json_form import canonical
 from durable_otp.workflow.nodes import Branch, Node, Step
-from durable_otp.workflow.wait import Suspension
+from durable_otp.workflow.suspension import Suspension
 
 
 def run_node(node: Node, run: StepRun, host: Host, max_payload: int) -> AttemptEnd:
@@ -52,8 +52,8 @@ def _run_step(step: Step, run: StepRun, host: Host, max_payload: int) -> Attempt
     try:
         with entering(run), host.interruptible():
             returned = _call(step, run)
-        if run.suspensions:
-            return _suspended_in_spite(step, run)
+        if run.changed is not None or run.suspensions:
+            return _left_by_a_wait(step, run, None)
         if isinstance(returned, Goto):
             return Returned({"goto": returned.target}, run.context.changes(), jump=returned.target)
         output = canonical(
@@ -64,8 +64,8 @@ def _run_step(step: Step, run: StepRun, host: Host, max_payload: int) -> Attempt
     except BaseException as error:  # noqa: BLE001 - the border between user code and the engine
         if isinstance(error, StepInterrupted) and host.interrupted:
             return Interrupted()  # else the body has raised it by itself
-        if run.suspensions and not isinstance(error, DefinitionChanged):
-            return _suspended(step, run, error)
+        if run.changed is not None or run.suspensions:
+            return _left_by_a_wait(step, run, error)
         return Raised(describe(error), may_retry=_may_retry(step, error, run))
 
 
@@ -89,18 +89,16 @@ def _call(step: Step, run: StepRun) -> Any:
 
 
 def _may_retry(step: Step, error: BaseException, run: StepRun) -> bool:
-    if isinstance(error, DefinitionChanged) or not isinstance(error, Exception):
+    if not isinstance(error, Exception):
         return False
     return step.retry.allows(error, run.failures_after_this)
 
 
-def _suspended(step: Step, run: StepRun, error: BaseException) -> Suspended:
+def _left_by_a_wait(step: Step, run: StepRun, error: BaseException | None) -> AttemptEnd:
+    """Return the end of a body that a wait has suspended or refused, however it went on then."""
+    if run.changed is not None:
+        return Raised(describe(run.changed), may_retry=False)
     if not isinstance(error, Suspension | BaseExceptionGroup):
-        return _suspended_in_spite(step, run)
-    return Suspended(tuple(run.suspensions))
-
-
-def _suspended_in_spite(step: Step, run: StepRun) -> Suspended:
-    """A wait was raised and the body went on: it is suspended, and its author should know."""
-    emit("suspension_swallowed", level=WARNING, step=step.path, line=run.suspended_at)
+        # The wait was raised and the body went on: its author should know.
+        emit("suspension_swallowed", level=WARNING, step=step.path, line=run.suspended_at)
     return Suspended(tuple(run.suspensions))

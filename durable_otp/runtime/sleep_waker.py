@@ -9,16 +9,14 @@ from durable_otp.otp import ParentLink
 from durable_otp.otp.title import set_title
 from durable_otp.runtime.recurring import pause_of, serve
 from durable_otp.runtime.settings import SiblingSettings
-from durable_otp.storage.aftermath import run_ending
 from durable_otp.storage.database import Database
-from durable_otp.storage.deadlines import end_overdue, next_deadline
 from durable_otp.storage.queue import next_wake, wake_sleeping_workflows
 
 REST_WHEN_LOCKED = 0.05  # what is due and still there, somebody else is writing to
 
 
 class SleepWaker:
-    """One round: wake a batch of those that are due, and end those whose deadline has passed."""
+    """One round: wake a batch of those that are due."""
 
     def __init__(self, database: Database, settings: SiblingSettings) -> None:
         self._database = database
@@ -29,14 +27,12 @@ class SleepWaker:
         woken = self._database.run(wake_sleeping_workflows, self._settings.batch_size)
         if woken:
             emit("executions_woken", count=woken)
-        overdue = run_ending(self._database.run, end_overdue, self._settings.batch_size)
-        if overdue:
-            emit("deadlines_passed", count=overdue)
-        if self._settings.batch_size in (woken, overdue):
+        if woken == self._settings.batch_size:
             return 0.0
-        due = [self._database.run(next_wake), self._database.run(next_deadline)]
-        rests = [each if each > 0 else REST_WHEN_LOCKED for each in due if each is not None]
-        return min([self._settings.interval, *rests])
+        due = self._database.run(next_wake)
+        if due is None:
+            return self._settings.interval
+        return min(self._settings.interval, due if due > 0 else REST_WHEN_LOCKED)
 
 
 def sleep_waker(parent: ParentLink, title: str, settings: SiblingSettings) -> None:

@@ -18,6 +18,7 @@ from durable_otp.runtime.settings import (
 from durable_otp.runtime.sleep_waker import sleep_waker
 from durable_otp.runtime.stale_job_recovery import stale_job_recovery
 from durable_otp.runtime.tree_view import MANAGER
+from durable_otp.runtime.wait_timeouts import wait_timeouts
 from durable_otp.runtime.zombie_recovery import zombie_recovery
 
 SIBLINGS = {
@@ -25,6 +26,7 @@ SIBLINGS = {
     "zombie_recovery": zombie_recovery,
     "sleep_waker": sleep_waker,
     "scheduler": scheduler,
+    "wait_timeouts": wait_timeouts,
 }
 SIBLING_SHUTDOWN = 5.0
 MANAGER_START_TIMEOUT = 150.0

@@ -37,14 +37,13 @@ def parents_of(rows: Sequence[Row]) -> tuple[str, ...]:
 
 
 def aftermath(rows: Sequence[Row]) -> Operation[None]:
-    """Close the waits of those that failed or begin to compensate, and cancel their children.
+    """Cancel the children of those that failed or begin to compensate; a trigger closes waits.
 
     To be run in the transaction of the statement that returned the rows.
     """
     over = [row["id"] for row in rows if row["status"] in (State.FAILED, State.COMPENSATING)]
     if not over:
         return
-    yield Statement("close_waits", {"ids": over})
     children = yield from lock_descendants(over)
     if children:
         error = {"type": "cancelled", "message": PARENT_ENDED_MESSAGE}

@@ -22,10 +22,13 @@ from durable_otp.storage.journal_writing import (
     attempt_parameters,
     failure_parameters,
     json_text,
+    record_step,
 )
-from durable_otp.storage.operation import Operation, Row
+from durable_otp.storage.once import PostgresOnceJournal
+from durable_otp.storage.operation import Operation, Row, transaction
 from durable_otp.storage.statements import Statement
-from durable_otp.workflow.wait import WaitRequest
+from durable_otp.storage.waits import asked, suspend, suspend_and_look
+from durable_otp.workflow.suspension import WaitRequest
 
 
 class PostgresJournal:
@@ -40,6 +43,9 @@ class PostgresJournal:
         self._writer = JournalWriter(database, holder)
         self.family = PostgresFamilyJournal(database, holder.id)
         self.compensations = PostgresCompensationJournal(self._writer)
+        self.once_results = PostgresOnceJournal(database, holder)
+        self._leaves_open: tuple[str, int] | None = None
+        """The visit that has open waits, which end at its checkpoint."""
 
     def entries(self) -> Sequence[Entry]:
         """Return the completed steps from the newest snapshot on, oldest first."""
@@ -47,12 +53,20 @@ class PostgresJournal:
 
     def visit(self, path: str) -> VisitRecord:
         """Return what is recorded of the visit that comes next at ``path``."""
-        return self._database.run(visit_record, self._holder.id, path)
+        record, has_open_waits = self._database.run(visit_record, self._holder.id, path)
+        self._leaves_open = (path, record.visit) if has_open_waits else None
+        return record
 
     def checkpoint(self, completion: Completion) -> None:
         """Record a completed step; without a ``next_path`` the execution is completed with it."""
         name = "complete" if completion.next_path is None else "checkpoint"
-        self._writer.write(name, _completed(completion))
+        attempt = completion.attempt
+        if self._leaves_open == (attempt.path, attempt.visit):
+            self._leaves_open = None
+            step = {"step_id": new_id(), **_completed(completion)}
+            self._writer.run(record_step_and_close_waits, step, name)
+        else:
+            self._writer.write(name, _completed(completion))
 
     def record_failure(self, failure: Failure) -> None:
         """Record a failed attempt that the same worker follows up."""
@@ -74,16 +88,16 @@ class PostgresJournal:
         """Give the claim back to another queue, where the step at ``path`` is to run."""
         self._writer.run(move, {"queue": queue, "path": path})
 
-    def suspend(self, path: str, visit: int, waits: Sequence[tuple[int, WaitRequest]]) -> None:
-        """Record the waits by ordinal and give the claim back until one of them is answered."""
-        parameters = {"path": path, "visit": visit, "wait_ids": [new_id() for _ in waits]}
-        parameters |= {
-            "ordinals": [ordinal for ordinal, _ in waits],
-            "kinds": [request.kind for _, request in waits],
-            "seconds": [request.seconds for _, request in waits],
-            "instants": [request.at for _, request in waits],
-        }
-        self._writer.run(suspend, parameters)
+    def suspend(
+        self, path: str, visit: int, waits: Sequence[tuple[int, WaitRequest]], *, attempt: int = 1
+    ) -> None:
+        """Record the waits by ordinal and give the claim back until one of them is answered.
+
+        ``attempt`` is the one that waits: a timeout counts for it and for no other.
+        """
+        parameters = {"path": path, "visit": visit, "attempt": attempt, **asked(waits)}
+        only_sleeps = all(request.kind == "sleep" for _, request in waits)
+        self._writer.run(suspend if only_sleeps else suspend_and_look, parameters)
 
 
 def journal_since_snapshot(execution_id: str) -> Operation[list[Entry]]:
@@ -92,26 +106,26 @@ def journal_since_snapshot(execution_id: str) -> Operation[list[Entry]]:
     return [Entry(**row) for row in rows]
 
 
-def visit_record(execution_id: str, path: str) -> Operation[VisitRecord]:
-    """Return what is recorded of the visit that comes next at ``path``."""
+def visit_record(execution_id: str, path: str) -> Operation[tuple[VisitRecord, bool]]:
+    """Return what is recorded of the next visit at ``path``, and whether it has open waits."""
     visits = yield Statement("visits_of", {"id": execution_id, "path": path})
     visit = visits[0]["visit"] + 1 if visits else 1
     key = {"id": execution_id, "path": path, "visit": visit}
     attempts = yield Statement("attempts_of", key)
     waits = yield Statement("waits_of", key)
-    answers = {
-        row["ordinal"]: Answer(row["kind"], row["status"] == "answered", row["answer"])
-        for row in waits
-    }
-    return VisitRecord(visit, attempts[0]["recorded"], attempts[0]["failed"], answers)
+    recorded = attempts[0]["recorded"]
+    answers = {row["ordinal"]: _earlier(row, recorded + 1) for row in waits}
+    record = VisitRecord(visit, recorded, attempts[0]["failed"], answers)
+    return record, any(row["is_open"] for row in waits)
 
 
-def suspend(parameters: Parameters) -> Operation[Sequence[Row]]:
-    """Write the waits and give the claim back; return a row if that is so, also by a first try."""
-    rows = yield Statement("suspend", parameters)
+@transaction
+def record_step_and_close_waits(parameters: Parameters, name: str) -> Operation[Sequence[Row]]:
+    """Write a completed step and close the waits that it asked for and did not need."""
+    rows = yield from record_step(parameters, name)
     if rows:
-        return rows
-    return [row for row in (yield Statement("wait_is_recorded", parameters)) if row["recorded"]]
+        yield Statement("close_waits", parameters)
+    return rows
 
 
 def move(parameters: Parameters) -> Operation[Sequence[Row]]:
@@ -124,6 +138,19 @@ def database_now() -> Operation[datetime]:
     rows = yield Statement("database_now")
     now: datetime = rows[0]["now"]
     return now
+
+
+def _earlier(wait: Row, attempt: int) -> Answer:
+    """Return what an earlier run's wait means to the attempt that runs.
+
+    A timeout is an answer, or the lack of one, to the attempt that saw it alone.
+    """
+    names = tuple(wait["names"])
+    if wait["status"] != "timed_out" or wait["attempt"] != attempt:
+        return Answer(wait["kind"], wait["status"] == "answered", wait["answer"], names)
+    return Answer(
+        wait["kind"], wait["has_timeout_value"], wait["timeout_value"], names, timed_out=True
+    )
 
 
 def _completed(completion: Completion) -> Parameters:

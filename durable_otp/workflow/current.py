@@ -4,7 +4,7 @@ A worker runs one step at a time, so the current one is a fact of the process: a
 which the step's helper threads see too (a context variable would not reach them).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Protocol, overload
@@ -24,6 +24,10 @@ class StepRun(Protocol):
 
     def wait(self, request: WaitRequest) -> Any:
         """Return the answer if it is there; else remember the wait and raise ``Suspension``."""
+        ...
+
+    def once(self, key: str, call: Callable[[], Any]) -> Any:
+        """Return what is kept under a key, or keep and return the result of a call."""
         ...
 
     def now(self) -> datetime:

@@ -15,12 +15,12 @@ from durable_otp.clock import monotonic
 from tests.support.random_shapes import random_shape
 from tests.support.shape_runs import report, run_shapes
 from tests.support.shape_workflow import last_pids
-from tests.support.shapes import Shape
+from tests.support.shapes import KINDS, Shape
 from tests.support.tree import Tree, kill
 
 SECONDS_BETWEEN_KILLS = 0.15
 BYTES_BETWEEN_KILLS = 600
-ENABLED = frozenset({"step", "retry", "branch", "loop", "sleep", "queue", "compensation"})
+ENABLED = KINDS - {"parallel", "each", "child"}
 
 
 def shapes_of(first: int, count: int) -> list[Shape]:

@@ -10,6 +10,7 @@ import pytest
 
 from durable_otp import ConfigError, Runtime
 from durable_otp.runtime import messages
+from durable_otp.runtime.tree import SIBLINGS
 from tests.support.sink import sink
 from tests.support.tree import STILL, Tree, all_gone, is_gone, kill, prepare, running, still_queue
 from tests.support.waiting import wait_until
@@ -169,7 +170,7 @@ def test_connections_are_as_few_as_the_formula_says(dsn: str, schema: str) -> No
             tree.kill_one_idle()
         wait_until(lambda: len(tree.idle()) == 3)
         tree.start().result(timeout=30)
-        formula = 3 + 2 + 2 * 2 + 4
+        formula = 3 + 2 + 2 * 2 + len(SIBLINGS) + 1
         wait_until(lambda: connections(tree) <= formula, what="no more connections than planned")
         assert connections(tree) >= formula - 2
         assert set(sockets(tree).values()) == {1}, "a socket is open in two processes"
@@ -177,7 +178,7 @@ def test_connections_are_as_few_as_the_formula_says(dsn: str, schema: str) -> No
 
 def connections(tree: Tree) -> int:
     """Return how many connections the processes of the tree have, as the server sees it."""
-    roles = "^durable:(worker|manager|stale_job|zombie|sleep_waker|registrar)"
+    roles = f"^durable:(worker|manager|registrar|{'|'.join(SIBLINGS)})"
     (row,) = tree.sql(
         "SELECT count(*) AS n FROM pg_stat_activity WHERE application_name ~ %s", roles
     )

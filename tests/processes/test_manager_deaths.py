@@ -13,6 +13,7 @@ from uuid import UUID
 
 import pytest
 
+from durable_otp.runtime import tree as topology
 from tests.support.postgres import fresh_schema
 from tests.support.sink import sink
 from tests.support.tree import (
@@ -28,7 +29,7 @@ from tests.support.tree import (
 )
 from tests.support.waiting import wait_until
 
-SIBLINGS = ["stale_job_recovery", "zombie_recovery", "sleep_waker", "scheduler", "registrar"]
+SIBLINGS = [*topology.SIBLINGS, "registrar"]
 REPOSITORY = Path(__file__).parents[2]
 HOST = """
 import sys

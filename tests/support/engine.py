@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,7 +26,7 @@ from durable_otp.errors import ClaimLost
 from durable_otp.workflow.builder import Workflow
 from durable_otp.workflow.delta import fold
 from durable_otp.workflow.json_form import canonical
-from durable_otp.workflow.wait import WaitRequest
+from durable_otp.workflow.suspension import NO_VALUE, WaitRequest
 
 LIMITS = Limits(max_payload=1 << 20, max_context=1 << 20)
 
@@ -38,6 +38,8 @@ class MemoryJournal:
     completions: list[Completion] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     waits: dict[tuple[str, int], Answer] = field(default_factory=dict)
+    asked: dict[tuple[str, int], WaitRequest] = field(default_factory=dict)
+    once: dict[tuple[str, int, str], Any] = field(default_factory=dict)
     ended: tuple[str, Any] | None = None
     reads: int = 0
     is_ours: bool = True
@@ -97,15 +99,45 @@ class MemoryJournal:
         self.fence()
         self.ended = ("pending", queue)
 
-    def suspend(self, path: str, visit: int, waits: Sequence[tuple[int, WaitRequest]]) -> None:
+    def suspend(
+        self, path: str, visit: int, waits: Sequence[tuple[int, WaitRequest]], *, attempt: int = 1
+    ) -> None:
         self.fence()
         for ordinal, request in waits:
-            self.waits[path, ordinal] = Answer(request.kind, is_answered=False)
+            self.asked[path, ordinal] = request
+            self.waits[path, ordinal] = Answer(request.kind, is_answered=False, names=request.names)
         self.ended = ("waiting", path)
+
+    @property
+    def once_results(self) -> "MemoryJournal":
+        return self
+
+    def kept(self, path: str, visit: int) -> Mapping[str, Any]:
+        self.reads += 1
+        return {key: value for (*at, key), value in self.once.items() if at == [path, visit]}
+
+    def keep(self, path: str, visit: int, key: str, result: Any) -> Any:
+        self.fence()
+        return self.once.setdefault((path, visit, key), result)
+
+    def answer(self, path: str, ordinal: int, value: Any) -> None:
+        """Answer a wait, as JSON."""
+        earlier = self.waits[path, ordinal]
+        self.waits[path, ordinal] = replace(earlier, is_answered=True, value=value)
+
+    def time_out(self, path: str, ordinal: int) -> None:
+        """Let a wait's time be over."""
+        value = self.asked[path, ordinal].timeout_value
+        self.waits[path, ordinal] = replace(
+            self.waits[path, ordinal],
+            is_answered=value is not NO_VALUE,
+            value=None if value is NO_VALUE else value,
+            timed_out=True,
+        )
 
     def answer_all(self) -> None:
         """Let every wait be over."""
-        self.waits = {key: Answer(each.kind, is_answered=True) for key, each in self.waits.items()}
+        self.waits = {key: replace(each, is_answered=True) for key, each in self.waits.items()}
 
     def fence(self) -> None:
         if not self.is_ours:

@@ -15,7 +15,7 @@ from tests.support.shapes import Shape, printed
 from tests.support.tree import Tree, running
 from tests.support.waiting import wait_until
 
-QUICK: dict[str, Any] = {"sleep_waker": {"interval": 0.05}}
+QUICK: dict[str, Any] = {"sleep_waker": {"interval": 0.05}, "wait_timeouts": {"interval": 0.05}}
 Lines = tuple[tuple[str, int], ...]
 
 

@@ -33,6 +33,7 @@ STILL: dict[str, Any] = {
     "zombie_recovery": {"interval": HOUR},
     "sleep_waker": {"interval": HOUR},
     "scheduler": {"interval": HOUR},
+    "wait_timeouts": {"interval": HOUR},
 }
 
 

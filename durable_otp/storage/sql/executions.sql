@@ -24,7 +24,7 @@ WITH given AS (
     SELECT pg_notify('durable:queue', due.queue)
     FROM (SELECT DISTINCT queue FROM inserted WHERE scheduled_at <= durable.now()) AS due
     UNION ALL
-    SELECT pg_notify('durable:sleep', '')
+    SELECT pg_notify('durable:timeout', '')
     WHERE %(timeout)s::double precision IS NOT NULL AND EXISTS (SELECT FROM inserted)
 )
 SELECT given.id::text AS given_id, coalesce(mine.id, twin.id, repeated.id, same_key.id)::text AS id,
@@ -64,30 +64,9 @@ WITH cancelled AS (
     WHERE e.id = ANY(%(ids)s::uuid[]) AND before.id = e.id
       AND e.status IN ('pending', 'running', 'waiting')
     RETURNING e.id, e.watched, e.parent_id, before.lock_token AS held_under
-), waits_ended AS (
-    UPDATE durable.waits w
-    SET status = 'cancelled', answered_at = durable.now()
-    FROM cancelled
-    WHERE w.execution_id = cancelled.id AND w.status = 'open'
-), inputs_ended AS (
-    UPDATE durable.pending_inputs i
-    SET status = 'cancelled', completed_at = durable.now()
-    FROM cancelled
-    WHERE i.execution_id = cancelled.id AND i.status = 'open'
 )
 SELECT id::text, 'cancelled' AS status, parent_id::text,
        CASE WHEN held_under IS NOT NULL
             THEN pg_notify('durable:cancel', id::text || ' ' || held_under::text) END,
        CASE WHEN watched THEN pg_notify('durable:done', id::text) END
 FROM cancelled;
-
--- name: close_waits
--- What an execution that has failed no longer waits for.
-WITH waits_ended AS (
-    UPDATE durable.waits
-    SET status = 'cancelled', answered_at = durable.now()
-    WHERE execution_id = ANY(%(ids)s::uuid[]) AND status = 'open'
-)
-UPDATE durable.pending_inputs
-SET status = 'cancelled', completed_at = durable.now()
-WHERE execution_id = ANY(%(ids)s::uuid[]) AND status = 'open';

@@ -26,7 +26,8 @@ WHERE execution_id = %(id)s::uuid AND path = %(path)s AND visit = %(visit)s AND 
 
 -- name: waits_of
 -- What this visit has asked so far. A sleep is answered by the clock alone.
-SELECT ordinal, kind, names, answer,
+SELECT ordinal, kind, names, attempt, answer, has_timeout_value, timeout_value,
+       status = 'open' AS is_open,
        CASE WHEN kind = 'sleep' AND due_at <= durable.now() THEN 'answered' ELSE status END AS status
 FROM durable.waits
 WHERE execution_id = %(id)s::uuid AND path = %(path)s AND visit = %(visit)s
@@ -169,32 +170,92 @@ SELECT id::text, pg_notify('durable:queue', queue) FROM moved;
 -- move: suspend
 -- fenced
 -- The waits that were asked for, and the lock given back, together. A wait that an earlier run of
--- the body asked for already keeps its due time. Only a sleep wakes by the clock (scheduled_at).
+-- the body asked for already keeps its due time and its question; one that timed out in an earlier
+-- attempt, or was given up by a run that did not ask for it, is opened again. What is open and was
+-- not asked for now is closed. Only a sleep wakes by the clock (scheduled_at).
 WITH asked AS (
-    SELECT asked.*, durable.now() + make_interval(secs => asked.seconds) AS due
-    FROM unnest(%(wait_ids)s::uuid[], %(ordinals)s::integer[], %(kinds)s::text[],
-                %(seconds)s::double precision[], %(instants)s::timestamptz[])
-         AS asked (wait_id, ordinal, kind, seconds, instant)
-), due AS (
-    SELECT asked.*, coalesce(earlier.due_at, asked.instant, asked.due) AS due_at
-    FROM asked
+    SELECT asked.*, earlier.id AS earlier_id,
+           coalesce(earlier.status IN ('timed_out', 'cancelled'), true) AS is_new,
+           CASE WHEN earlier.id IS NULL
+                     OR asked.kind <> 'sleep' AND earlier.status IN ('timed_out', 'cancelled')
+                THEN coalesce(asked.at, durable.now() + make_interval(secs => asked.seconds))
+                ELSE earlier.due_at END AS due_at,
+           coalesce(earlier.created_at, durable.now()) AS first_asked_at
+    FROM jsonb_to_recordset(%(waits)s::jsonb) AS asked (
+        wait_id uuid, input_id uuid, ordinal integer, kind text, names jsonb,
+        seconds double precision, at timestamptz, has_timeout_value boolean, timeout_value jsonb,
+        on_timeout text, type text, prompt text, fields jsonb, choices jsonb, metadata jsonb)
     LEFT JOIN durable.waits earlier
         ON earlier.execution_id = %(id)s::uuid AND earlier.path = %(path)s
        AND earlier.visit = %(visit)s AND earlier.ordinal = asked.ordinal
 ), held AS (
     UPDATE durable.workflow_executions
     SET status = 'waiting', current_step = %(path)s, updated_at = durable.now(),
-        scheduled_at = (SELECT min(due_at) FROM due WHERE kind = 'sleep'),
+        scheduled_at = (SELECT min(due_at) FROM asked WHERE kind = 'sleep'),
         lock_token = NULL, locked_by = NULL, locked_at = NULL, begun = NULL
     WHERE id = %(id)s::uuid AND lock_token = %(lock_token)s::uuid AND status = 'running'
     RETURNING id
-), kept AS (
-    INSERT INTO durable.waits (id, execution_id, path, visit, ordinal, kind, due_at, created_at)
-    SELECT due.wait_id, held.id, %(path)s, %(visit)s, due.ordinal, due.kind, due.due_at, durable.now()
-    FROM held CROSS JOIN due
-    ON CONFLICT (execution_id, path, visit, ordinal) DO NOTHING
+), opened AS (
+    INSERT INTO durable.waits AS w
+        (id, execution_id, path, visit, ordinal, kind, names, due_at, attempt, has_timeout_value,
+         timeout_value, on_timeout, created_at)
+    SELECT asked.wait_id, held.id, %(path)s, %(visit)s, asked.ordinal, asked.kind,
+           ARRAY(SELECT jsonb_array_elements_text(asked.names)), asked.due_at, %(attempt)s,
+           asked.has_timeout_value, asked.timeout_value, asked.on_timeout,
+           CASE WHEN asked.is_new THEN durable.now() ELSE asked.first_asked_at END
+    FROM held CROSS JOIN asked
+    ON CONFLICT (execution_id, path, visit, ordinal) DO UPDATE
+    SET status = 'open', due_at = EXCLUDED.due_at, attempt = EXCLUDED.attempt, answered_at = NULL,
+        has_timeout_value = EXCLUDED.has_timeout_value, timeout_value = EXCLUDED.timeout_value,
+        on_timeout = EXCLUDED.on_timeout, created_at = EXCLUDED.created_at
+    WHERE w.status <> 'answered'
+), questions AS (
+    INSERT INTO durable.pending_inputs
+        (id, execution_id, wait_id, name, type, prompt, fields, choices, metadata, on_timeout,
+         timeout_at, timeout_value, created_at)
+    SELECT asked.input_id, held.id, coalesce(asked.earlier_id, asked.wait_id), asked.names ->> 0,
+           asked.type, asked.prompt, asked.fields, asked.choices, asked.metadata, asked.on_timeout,
+           asked.due_at, asked.timeout_value, durable.now()
+    FROM held CROSS JOIN asked
+    WHERE asked.kind = 'input' AND asked.is_new
+), closed AS (
+    UPDATE durable.waits w
+    SET status = CASE WHEN w.kind = 'sleep' AND w.due_at <= durable.now() THEN 'answered'
+                      ELSE 'cancelled' END,
+        answered_at = durable.now()
+    FROM held
+    WHERE w.execution_id = held.id AND w.status = 'open'
+      AND NOT (w.path = %(path)s AND w.visit = %(visit)s
+               AND w.ordinal IN (SELECT asked.ordinal FROM asked))
+    RETURNING w.id
+), withdrawn AS (
+    UPDATE durable.pending_inputs i
+    SET status = 'cancelled', completed_at = durable.now()
+    FROM closed
+    WHERE i.wait_id = closed.id AND i.status = 'open'
 )
-SELECT id::text, pg_notify('durable:sleep', '') FROM held;
+SELECT id::text,
+       CASE WHEN EXISTS (SELECT FROM asked WHERE kind = 'sleep')
+            THEN pg_notify('durable:sleep', '') END,
+       CASE WHEN EXISTS (SELECT FROM asked WHERE kind <> 'sleep' AND due_at IS NOT NULL)
+            THEN pg_notify('durable:timeout', '') END
+FROM held;
+
+-- name: close_waits
+-- At a step's checkpoint: what its visit asked for and has not got is not waited for any more.
+WITH closed AS (
+    UPDATE durable.waits w
+    SET status = CASE WHEN w.kind = 'sleep' AND w.due_at <= durable.now() THEN 'answered'
+                      ELSE 'cancelled' END,
+        answered_at = durable.now()
+    WHERE w.execution_id = %(id)s::uuid AND w.path = %(path)s AND w.visit = %(visit)s
+      AND w.status = 'open'
+    RETURNING w.id
+)
+UPDATE durable.pending_inputs i
+SET status = 'cancelled', completed_at = durable.now()
+FROM closed
+WHERE i.wait_id = closed.id AND i.status = 'open';
 
 -- name: step_is_recorded
 -- Whether an earlier try had been committed; if it ended the execution, whose child that was.
@@ -208,3 +269,20 @@ SELECT EXISTS (SELECT FROM durable.waits WHERE id = ANY(%(wait_ids)s::uuid[])) A
 
 -- name: database_now
 SELECT durable.now() AS now;
+
+-- name: once_results_of
+SELECT key, result
+FROM durable.once_results
+WHERE execution_id = %(id)s::uuid AND path = %(path)s AND visit = %(visit)s;
+
+-- name: keep_once_result
+-- fenced
+-- The first result stays; whoever comes later, or repeats this, reads it.
+INSERT INTO durable.once_results (execution_id, path, visit, key, result)
+SELECT held.id, %(path)s, %(visit)s, %(key)s, %(result)s::jsonb
+FROM (SELECT e.id FROM durable.workflow_executions e
+      WHERE e.id = %(id)s::uuid AND e.lock_token = %(lock_token)s::uuid
+        AND e.status IN ('running', 'compensating')
+      FOR SHARE) AS held
+ON CONFLICT DO NOTHING
+RETURNING key;

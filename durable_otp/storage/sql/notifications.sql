@@ -14,6 +14,8 @@ LISTEN "durable:sleep";
 
 -- name: listen_schedule
 LISTEN "durable:schedule";
+-- name: listen_timeout
+LISTEN "durable:timeout";
 
 -- name: listen_done
 LISTEN "durable:done";

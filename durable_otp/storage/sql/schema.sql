@@ -73,6 +73,6 @@ AS 'SELECT now() + (SELECT "offset" FROM durable.test_clock)';
 WITH moved AS (
     UPDATE durable.test_clock SET "offset" = "offset" + %(interval)s RETURNING "offset"
 )
-SELECT pg_notify('durable:sleep', '*'), pg_notify('durable:queue', '*'),
-       pg_notify('durable:schedule', '*')
+SELECT pg_notify('durable:sleep', '*'), pg_notify('durable:timeout', '*'),
+       pg_notify('durable:schedule', '*'), pg_notify('durable:queue', '*')
 FROM moved;
