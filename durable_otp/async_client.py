@@ -78,6 +78,10 @@ class AsyncHandle:
         """Answer an input that it asks for."""
         await self._client.provide_input(self.id, name, data)
 
+    async def retry(self) -> None:
+        """Have it go on after it failed or was cancelled; see ``Durable.retry``."""
+        await self._client.retry(self.id)
+
 
 class AsyncDurable:
     """A client of one schema whose methods are coroutines; see ``Durable`` for what they do."""
@@ -119,6 +123,8 @@ class AsyncDurable:
     list_pending_inputs = _in_thread(Durable.list_pending_inputs)
     list_pending_events = _in_thread(Durable.list_pending_events)
     list_events = _in_thread(Durable.list_events)
+    retry = _in_thread(Durable.retry)
+    delete_executions = _in_thread(Durable.delete_executions)
     migrate = _in_thread(Durable.migrate)
 
     async def subscribe(self) -> AsyncMoveSubscription:
@@ -192,6 +198,11 @@ class AsyncDurable:
     ) -> AsyncHandle:
         """Start a run of a schedule now; see ``Durable.trigger_schedule``."""
         handle = await asyncio.to_thread(self.blocking.trigger_schedule, name, input)
+        return AsyncHandle(handle.id, self)
+
+    async def fork(self, id: str, from_step: str) -> AsyncHandle:  # noqa: A002 - the contract's name
+        """Start a new execution from a copy of another one's journal; see ``Durable.fork``."""
+        handle = await asyncio.to_thread(self.blocking.fork, id, from_step)
         return AsyncHandle(handle.id, self)
 
     async def wait_for_end(self, id: str, deadline: Deadline) -> State:  # noqa: A002 - the contract's name

@@ -68,6 +68,18 @@ class ScheduleNotFound(DurableError):  # noqa: N818 - the contract's name
     """No schedule has this name."""
 
 
+class NotRetryable(DurableError):  # noqa: N818 - the contract's name
+    """The execution is in a status that a retry does not lead out of."""
+
+
+class ParentFinished(DurableError):  # noqa: N818 - the contract's name
+    """The execution is a child whose parent has ended; retry the parent."""
+
+
+class NotForkable(DurableError):  # noqa: N818 - reads as the sentence it reports
+    """The execution cannot be forked from this step, or not at all."""
+
+
 class WorkflowFailed(DurableError):  # noqa: N818 - the contract's name
     """The execution ended without completing; ``error`` and ``status`` say how."""
 

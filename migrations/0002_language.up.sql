@@ -58,9 +58,9 @@ ALTER TABLE durable.waits
 CREATE INDEX waits_for_child ON durable.waits (child_id) WHERE child_id IS NOT NULL;
 
 -- What an execution becomes that has failed: one that has something to undo undoes it first. The
--- completed children of its parallel and each blocks are a part of it. VOLATILE, so that it looks
--- with a snapshot of its own: a checkpoint that its caller had to wait for, before it got the lock,
--- is seen.
+-- children of its parallel and each blocks that completed, or were cancelled on the way, are a part
+-- of it. VOLATILE, so that it looks with a snapshot of its own: a checkpoint that its caller had to
+-- wait for, before it got the lock, is seen.
 CREATE FUNCTION durable.failed_status(execution_id uuid) RETURNS text LANGUAGE sql VOLATILE AS $$
     WITH RECURSIVE family AS (
         SELECT $1 AS id
@@ -69,7 +69,7 @@ CREATE FUNCTION durable.failed_status(execution_id uuid) RETURNS text LANGUAGE s
         FROM family
         JOIN durable.workflow_executions child
             ON child.parent_id = family.id AND child.parent_index IS NOT NULL
-           AND child.status = 'completed'
+           AND child.status IN ('completed', 'cancelled')
     )
     SELECT CASE WHEN EXISTS (
         SELECT FROM family

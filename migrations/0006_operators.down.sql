@@ -1,2 +1,3 @@
--- Another branch's.
-SELECT 1;
+DROP INDEX durable.pending_inputs_of_execution;
+DROP INDEX durable.workflow_executions_ended;
+ALTER TABLE durable.workflow_executions DROP COLUMN retried_at;

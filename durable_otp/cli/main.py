@@ -10,6 +10,7 @@ from durable_otp import __version__
 from durable_otp.cli import (
     cancel,
     check,
+    cleanup,
     demo,
     event,
     failures,
@@ -20,6 +21,7 @@ from durable_otp.cli import (
     pg,
     provide,
     queues,
+    retry,
     run,
     schedules,
     start,
@@ -47,6 +49,8 @@ app.command("cancel")(cancel.cancel)
 app.command("pending")(pending.pending)
 app.command("input")(provide.provide)
 app.command("event")(event.event)
+app.command("retry")(retry.retry)
+app.command("cleanup")(cleanup.cleanup)
 app.add_typer(queues.app, name="queues")
 app.add_typer(schedules.app, name="schedules")
 app.add_typer(pg.app, name="pg")

@@ -7,6 +7,7 @@ from typing import Any, Self, overload
 
 from durable_otp import config
 from durable_otp.client.handle import Handle, polls
+from durable_otp.client.operating import OperatorVerbs
 from durable_otp.client.schedules import ScheduleCalls
 from durable_otp.client.starting import StartableWorkflows, StartOptions
 from durable_otp.client.waiting import WaitingCalls
@@ -26,7 +27,7 @@ from durable_otp.workflow.json_form import MAX_BYTES, canonical
 from durable_otp.workflow.state import FINAL, State
 
 
-class Durable(ScheduleCalls, WaitingCalls):
+class Durable(OperatorVerbs, ScheduleCalls, WaitingCalls):
     """A client of one schema; safe to use from many threads and after a fork.
 
     Connections are opened when first needed, ten at most; whoever waits for a result has one more.

@@ -42,6 +42,10 @@ class Client(Protocol):
         """Answer an input of an execution."""
         ...
 
+    def retry(self, execution_id: str) -> None:
+        """Have an ended execution go on."""
+        ...
+
 
 @dataclass(frozen=True)
 class Handle:
@@ -84,6 +88,10 @@ class Handle:
     def provide_input(self, name: str, data: Any) -> None:
         """Answer an input that it asks for; see ``Durable.provide_input``."""
         self._client.provide_input(self.id, name, data)
+
+    def retry(self) -> None:
+        """Have it go on after it failed or was cancelled; see ``Durable.retry``."""
+        self._client.retry(self.id)
 
 
 def waiting_time(timeout: timedelta | float | None) -> Deadline:

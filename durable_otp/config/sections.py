@@ -209,6 +209,25 @@ class WaitTimeoutsSection(_Section):
     interval: PositiveDuration = Field(1.0, description="How often it looks.")
 
 
+class RetentionSection(_Section):
+    """How long ended executions are kept, by status; for ever where nothing is said."""
+
+    completed: PositiveDuration | None = Field(
+        None, description="Removed so long after they completed, with their children."
+    )
+    failed: PositiveDuration | None = Field(None, description="The same for what failed.")
+    cancelled: PositiveDuration | None = Field(None, description="The same for what was cancelled.")
+    compensated: PositiveDuration | None = Field(None, description="The same for what was undone.")
+    compensation_failed: PositiveDuration | None = Field(
+        None, description="The same for what could not be undone."
+    )
+
+    def by_status(self) -> dict[str, float]:
+        """Return the seconds by status, of those that are not kept for ever."""
+        kept = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: seconds for name, seconds in kept.items() if seconds is not None}
+
+
 QueueName = Annotated[StrictStr, AfterValidator(check_printable)]
 
 
@@ -225,6 +244,8 @@ class Config(_Section):
     sleep_waker: SleepWakerSection = Field(default_factory=SleepWakerSection)
     scheduler: SchedulerSection = Field(default_factory=SchedulerSection)
     wait_timeouts: WaitTimeoutsSection = Field(default_factory=WaitTimeoutsSection)
+    pruner: SiblingSection = Field(default_factory=SiblingSection)
+    retention: RetentionSection = Field(default_factory=RetentionSection)
 
 
 def contradiction(config: Config) -> Fault | None:

@@ -1,5 +1,6 @@
 """What each kind of process needs to know: plain values, made from the configuration."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from durable_otp.runtime.carried import Carried
@@ -64,6 +65,8 @@ class SiblingSettings:
     max_interruptions: int
     batch_size: int = 100
     adapter: str | None = None
+    retention: Mapping[str, float] = field(default_factory=dict)
+    """Seconds that ended executions are kept, by status; the others for ever."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from urllib.parse import quote
 from durable_otp.config import Config
 from durable_otp.otp import ChildSpec, SupervisorFlags, SupervisorSpec
 from durable_otp.runtime.carried import Carried
+from durable_otp.runtime.pruner import pruner
 from durable_otp.runtime.queue_manager import queue_manager
 from durable_otp.runtime.registrar import registrar
 from durable_otp.runtime.scheduler import scheduler
@@ -27,6 +28,7 @@ SIBLINGS = {
     "sleep_waker": sleep_waker,
     "scheduler": scheduler,
     "wait_timeouts": wait_timeouts,
+    "pruner": pruner,
 }
 SIBLING_SHUTDOWN = 5.0
 MANAGER_START_TIMEOUT = 150.0
@@ -129,6 +131,7 @@ def _sibling(config: Config, database: DatabaseSettings, title: str, name: str) 
         stale_lock_timeout=config.durable.stale_lock_timeout,
         max_interruptions=config.durable.max_interruptions,
         batch_size=getattr(section, "batch_size", 1000),
+        retention=config.retention.by_status(),
     )
     return ChildSpec(
         name, SIBLINGS[name], args=(f"{title} {name}", settings), shutdown=SIBLING_SHUTDOWN

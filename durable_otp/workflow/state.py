@@ -16,6 +16,11 @@
         compensating ──finish_compensation──▶ compensated
         compensating ──fail_compensation──▶ compensation_failed
 
+        failed, cancelled ──retry──▶ pending
+        compensation_failed ──retry──▶ compensating
+
+A state is final when nothing but an operator's ``retry`` leaves it. A ``compensated`` execution is
+retried only as the child of a block whose parent is: what it did is undone, so it begins anew.
 A ``compensating`` execution that nothing holds is claimed like a pending one and keeps its
 status, so a compensation is resumed and never abandoned. The statements in ``storage/sql`` name
 the move they make; a test holds them against this table.
@@ -65,6 +70,8 @@ class Move(StrEnum):
     COMPENSATE = "compensate"
     FINISH_COMPENSATION = "finish_compensation"
     FAIL_COMPENSATION = "fail_compensation"
+    RETRY = "retry"
+    """An operator has it go on where it stopped."""
 
 
 TRANSITIONS: dict[tuple[State, Move], State] = {
@@ -90,8 +97,14 @@ TRANSITIONS: dict[tuple[State, Move], State] = {
     (State.COMPENSATING, Move.RETRY_LATER): State.COMPENSATING,
     (State.COMPENSATING, Move.FINISH_COMPENSATION): State.COMPENSATED,
     (State.COMPENSATING, Move.FAIL_COMPENSATION): State.COMPENSATION_FAILED,
+    (State.FAILED, Move.RETRY): State.PENDING,
+    (State.CANCELLED, Move.RETRY): State.PENDING,
+    (State.COMPENSATED, Move.RETRY): State.PENDING,
+    (State.COMPENSATION_FAILED, Move.RETRY): State.COMPENSATING,
 }
 """Where each move leads; a pair that is not here cannot happen."""
 
-FINAL: frozenset[State] = frozenset(State) - {state for state, _ in TRANSITIONS}
-"""The states that no move leaves."""
+FINAL: frozenset[State] = frozenset(State) - {
+    state for state, move in TRANSITIONS if move is not Move.RETRY
+}
+"""The states that nothing but an operator's retry leaves."""

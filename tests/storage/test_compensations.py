@@ -83,14 +83,14 @@ def test_the_children_of_blocks_are_merged_in_by_time_and_shown_by_their_index(
     step_at(tables, row, 6, "last")
     cancelled = tables.add("cancelled", parent_id=row, parent_index=9, parent_path="pack",
                            parent_visit=1)  # fmt: skip
+    step_at(tables, cancelled, 7, "pack", position=1)
     called = tables.add("completed", parent_id=row)
-    for other in (cancelled, called):
-        step_at(tables, other, 7, "other")
+    step_at(tables, called, 8, "other")
     assert [path for path, _, _ in left(database, row)] == [
-        "last", "both/pack/7", "both/fetch", "pack/0", "pack/1", "first",
+        "pack/9", "last", "both/pack/7", "both/fetch", "pack/0", "pack/1", "first",
     ]  # fmt: skip
     owners = [each.execution_id for each in database.run(to_undo, row)]
-    assert owners == [row, inner, lookup, items[0], items[1], row]
+    assert owners == [cancelled, row, inner, lookup, items[0], items[1], row]
 
 
 def test_a_block_that_was_reached_twice_gives_its_children_visits_of_their_own(

@@ -34,6 +34,7 @@ STILL: dict[str, Any] = {
     "sleep_waker": {"interval": HOUR},
     "scheduler": {"interval": HOUR},
     "wait_timeouts": {"interval": HOUR},
+    "pruner": {"interval": HOUR},
 }
 
 

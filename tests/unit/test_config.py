@@ -6,8 +6,9 @@ from datetime import timedelta
 import pytest
 from pydantic import ValidationError
 
-from durable_otp.config import from_mapping, load
+from durable_otp.config import RetentionSection, from_mapping, load
 from durable_otp.errors import ConfigError
+from durable_otp.workflow.state import FINAL
 
 EXAMPLE = """
 [durable]
@@ -280,3 +281,17 @@ def test_a_byte_order_mark_is_no_mistake(tmp_path):
     path = tmp_path / "config.toml"
     path.write_bytes(b'\xef\xbb\xbf[durable]\nname = "x"\n')
     assert load(path).durable.name == "x"
+
+
+def test_retention_says_how_long_what_ended_is_kept():
+    assert from_mapping({}, environ={}).retention.by_status() == {}
+    config = from_mapping({"retention": {"completed": "30d", "failed": 90}}, environ={})
+    assert config.retention.by_status() == {"completed": 30 * 86400.0, "failed": 90.0}
+    assert set(RetentionSection.model_fields) == {state.value for state in FINAL}
+    for section, said in (
+        ({"running": "1d"}, "retention.running is not a known key"),
+        ({"failed": 0}, "retention.failed must be more than zero"),
+        ({"completed": "a month"}, "retention.completed must be a duration"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            from_mapping({"retention": section}, environ={})

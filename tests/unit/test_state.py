@@ -7,7 +7,7 @@ def moves_from(state):
     return {move for origin, move in TRANSITIONS if origin is state}
 
 
-def test_the_final_states_are_those_that_no_move_leaves():
+def test_the_final_states_are_those_that_nothing_but_a_retry_leaves():
     assert set(FINAL) == {
         State.COMPLETED,
         State.FAILED,
@@ -15,6 +15,18 @@ def test_the_final_states_are_those_that_no_move_leaves():
         State.COMPENSATED,
         State.COMPENSATION_FAILED,
     }
+
+
+def test_a_retry_leads_back_to_work_and_to_an_undoing_that_failed():
+    retried = {state: after for (state, move), after in TRANSITIONS.items() if move is Move.RETRY}
+    assert retried == {
+        State.FAILED: State.PENDING,
+        State.CANCELLED: State.PENDING,
+        State.COMPENSATED: State.PENDING,
+        State.COMPENSATION_FAILED: State.COMPENSATING,
+    }
+    assert all(moves_from(state) <= {Move.RETRY} for state in FINAL)
+    assert moves_from(State.COMPLETED) == set()
 
 
 def test_every_move_and_every_state_is_used():

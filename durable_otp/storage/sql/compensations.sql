@@ -4,7 +4,7 @@
 
 -- name: to_undo
 -- The completed steps that are still to be undone, the newest first: its own, and those of the
--- completed children of its blocks, all the way down. The one child of an each that runs the item of
+-- children of its blocks that completed, or were cancelled on the way, all the way down. The one child of an each that runs the item of
 -- an index is shown by that index. A child counts its visits by itself, so what children did at one
 -- path is numbered here, in the order of completion; nothing is added to that any more.
 WITH RECURSIVE family AS (
@@ -14,7 +14,7 @@ WITH RECURSIVE family AS (
     FROM family
     JOIN durable.workflow_executions child
         ON child.parent_id = family.id AND child.parent_index IS NOT NULL
-       AND child.status = 'completed'
+       AND child.status IN ('completed', 'cancelled')
 ), done AS (
     SELECT step.execution_id, step.id, step.visit, step.compensation, step.completed_at, step.position,
            CASE WHEN step.path = family.block THEN step.path || '/' || family.index
@@ -37,8 +37,11 @@ SELECT n.execution_id::text, n.path, n.visit, n.compensation,
 FROM numbered n
 CROSS JOIN LATERAL (
     SELECT count(*)::integer AS recorded,
-           count(*) FILTER (WHERE s.error ->> 'type' IS DISTINCT FROM 'worker_crashed')::integer
-               AS failed,
+           count(*) FILTER (
+               WHERE s.error ->> 'type' IS DISTINCT FROM 'worker_crashed'
+                 AND s.completed_at > (SELECT coalesce(e.retried_at, '-infinity')
+                                       FROM durable.workflow_executions e
+                                       WHERE e.id = %(id)s::uuid))::integer AS failed,
            count(*) FILTER (WHERE s.status = 'completed' OR s.compensation IS NOT NULL) AS ended
     FROM durable.step_executions s
     WHERE s.execution_id = %(id)s::uuid AND s.path = n.path AND s.visit = n.visit AND s.is_compensation
@@ -116,7 +119,9 @@ WITH held AS MATERIALIZED (
     SELECT held.id, rows.*
     FROM held
     CROSS JOIN LATERAL (
-        SELECT 1 + count(*) FILTER (WHERE s.error ->> 'type' = 'worker_crashed' AND of_this) AS streak,
+        SELECT 1 + count(*) FILTER (
+                   WHERE s.error ->> 'type' = 'worker_crashed' AND of_this
+                     AND s.completed_at > coalesce(held.retried_at, '-infinity')) AS streak,
                1 + count(*) FILTER (WHERE s.status = 'failed' AND of_this) AS attempt,
                coalesce(bool_or(of_this AND (s.status = 'completed' OR s.compensation IS NOT NULL)),
                         false) AS finished,

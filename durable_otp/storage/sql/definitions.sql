@@ -1,11 +1,14 @@
 -- The definitions that nodes and clients know, so that others can start them by name.
 
 -- name: publish_definitions
--- A definition that changed under the same name and version replaces the published one.
+-- A definition that changed under the same name and version replaces the published one. Of several
+-- published together the last given is the newest, as it was registered last.
 INSERT INTO durable.definitions (workflow, version, fingerprint, description, published_at)
-SELECT given.workflow, given.version, given.fingerprint, given.description::jsonb, durable.now()
+SELECT given.workflow, given.version, given.fingerprint, given.description::jsonb,
+       durable.now() + given.number * interval '1 microsecond'
 FROM unnest(%(workflows)s::text[], %(versions)s::text[], %(fingerprints)s::text[],
-            %(descriptions)s::text[]) AS given (workflow, version, fingerprint, description)
+            %(descriptions)s::text[])
+     WITH ORDINALITY AS given (workflow, version, fingerprint, description, number)
 ORDER BY given.workflow, given.version
 ON CONFLICT (workflow, version) DO UPDATE
 SET fingerprint = excluded.fingerprint, description = excluded.description,

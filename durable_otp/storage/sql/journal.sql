@@ -18,8 +18,13 @@ WHERE execution_id = %(id)s::uuid AND status = 'completed' AND path = %(path)s
 GROUP BY path;
 
 -- name: attempts_of
+-- What failed before an operator's retry is recorded and uses up nothing any more.
 SELECT count(*)::integer AS recorded,
-       count(*) FILTER (WHERE error ->> 'type' IS DISTINCT FROM 'worker_crashed')::integer AS failed
+       count(*) FILTER (
+           WHERE error ->> 'type' IS DISTINCT FROM 'worker_crashed'
+             AND completed_at > coalesce((SELECT e.retried_at FROM durable.workflow_executions e
+                                          WHERE e.id = %(id)s::uuid), '-infinity')
+       )::integer AS failed
 FROM durable.step_executions
 WHERE execution_id = %(id)s::uuid AND path = %(path)s AND visit = %(visit)s AND status = 'failed'
   AND NOT is_compensation;
