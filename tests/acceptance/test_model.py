@@ -20,6 +20,7 @@ from tests.support.tree import Tree, kill
 
 SECONDS_BETWEEN_KILLS = 0.15
 BYTES_BETWEEN_KILLS = 600
+MANY = 1_000_000
 ENABLED = KINDS - {"parallel", "each", "child"}
 
 
@@ -66,14 +67,30 @@ def test_shapes_end_as_the_model_says(dsn: str, schema: str, tmp_path: Path) -> 
 def test_killed_workers_make_no_difference(dsn: str, schema: str, tmp_path: Path) -> None:
     shapes, ledger = shapes_of(1000, 50), tmp_path / "ledger"
     meanwhile = killer(7, ledger)
-    runs = run_shapes(dsn, schema, shapes, ledger, meanwhile=meanwhile, max_crashes=1_000_000)
+    runs = run_shapes(dsn, schema, shapes, ledger, meanwhile=meanwhile, max_crashes=MANY)
     assert report(shapes, runs, crashes=True) == ""
     assert sum(run.execution.crashes for run in runs) > 0
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_many_shapes_end_as_the_model_says(dsn: str, schema: str, tmp_path: Path) -> None:
-    shapes = shapes_of(2000, 2000)
-    runs = run_shapes(dsn, schema, shapes, tmp_path / "ledger", timeout=1500)
+@pytest.mark.parametrize("first", range(2_000, 4_000, 200))
+def test_many_shapes_end_as_the_model_says(
+    dsn: str, schema: str, tmp_path: Path, first: int
+) -> None:
+    shapes = shapes_of(first, 200)
+    runs = run_shapes(dsn, schema, shapes, tmp_path / "ledger", timeout=600)
     assert report(shapes, runs) == ""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("first", range(4_000, 4_500, 100))
+def test_killed_workers_make_no_difference_to_many(
+    dsn: str, schema: str, tmp_path: Path, first: int
+) -> None:
+    shapes, ledger = shapes_of(first, 100), tmp_path / "ledger"
+    runs = run_shapes(
+        dsn, schema, shapes, ledger, meanwhile=killer(first, ledger), max_crashes=MANY, timeout=600
+    )
+    assert report(shapes, runs, crashes=True) == ""

@@ -41,14 +41,15 @@ class Ending:
     """How an execution must end.
 
     ``rows``: every attempt, as (path, visit, attempt, status). ``undone``: the compensations that
-    ran, as (handler, status). ``events``: what must be sent to it, as (name, payload).
+    ran, as groups of (handler, status); a group has no order. ``events``: what must be sent to it,
+    as (name, payload).
     """
 
     status: str = "completed"
     context: Values = field(default_factory=dict)
     errors: frozenset[str] = frozenset()
     rows: list[tuple[str, int, int, str]] = field(default_factory=list)
-    undone: list[tuple[str, str]] = field(default_factory=list)
+    undone: list[list[tuple[str, str]]] = field(default_factory=list)
     traces: list[Trace] = field(default_factory=list)
     events: list[tuple[str, str]] = field(default_factory=list)
 
@@ -85,7 +86,7 @@ class _Run:
         self.value: Any = None  # what the last node returned
         self.lines: list[tuple[str, int]] = []
         self.visits: dict[str, int] = {}
-        self.handlers: list[Handler] = []
+        self.handlers: list[list[Handler]] = []  # of completed nodes; a block's are a group
         self.scopes: list[tuple[tuple[Node, ...], str]] = []
         self.jumps = 0
 
@@ -95,10 +96,10 @@ class _Run:
             self.sequence(nodes, prefix)
         except Failed as failure:
             end.errors = failure.types
-            end.undone = [_undone(handler) for handler in reversed(self.handlers)]
-            end.status = _status_of(end.undone)
-        names = [name for name, _ in end.undone]
-        self.lines += [(name, names[:at].count(name) + 1) for at, name in enumerate(names)]
+            end.undone = [sorted(map(_undone, group)) for group in reversed(self.handlers)]
+            end.status = _status_of([status for group in end.undone for _, status in group])
+        names = [name for group in end.undone for name, _ in group]
+        self.lines += sorted((name, names[:at].count(name) + 1) for at, name in enumerate(names))
         end.context = self.context
         end.traces.append(Trace(self.shape.name, tuple(self.lines)))
         return end
@@ -155,7 +156,7 @@ class _Run:
                     raise
         self.row(path, number, visit.attempts)
         self.context, self.value = context, visit.value
-        self.handlers += [step.handler] if step.handler else []
+        self.handlers += [[step.handler]] if step.handler else []
         if target is not None:
             self.jumps += 1
             raise _Jumped(target)
@@ -235,6 +236,11 @@ class _Run:
         for run in runs:
             cut = stops and [run] != failed
             self.ending.traces += [replace(e, cut=e.cut or cut) for e in run.ending.traces]
+        if stops and any(run.handlers for run in runs if [run] != failed):
+            raise AmbiguousError  # how much of them is to be undone is up to chance
+        completed = [run for run in runs if run not in failed]
+        group = [handler for run in completed for each in run.handlers for handler in each]
+        self.handlers += [group] if group else []
         if stops:
             self.row(path, visit, status="failed")
             raise Failed(*(kind for run in failed for kind in run.ending.errors), is_final=True)
@@ -244,11 +250,10 @@ def _undone(handler: Handler) -> tuple[str, str]:
     return handler.name, "failed" if handler.failing >= handler.attempts else "completed"
 
 
-def _status_of(undone: list[tuple[str, str]]) -> str:
+def _status_of(undone: list[str]) -> str:
     if not undone:
         return "failed"
-    broken = any(status == "failed" for _, status in undone)
-    return "compensation_failed" if broken else "compensated"
+    return "compensation_failed" if "failed" in undone else "compensated"
 
 
 def _is(node: Node, prefix: str, target: str) -> bool:

@@ -163,6 +163,7 @@ class _Maker:
         body = self.step(name, inside)
         body = replace(body, value=self.chance.choice(("item", "item", "mapping", None)))
         body = replace(body, returns=None, jump=None, queue=None, is_decision=False, failing=0)
+        body = replace(body, handler=None)
         items = tuple(
             {"at": at, "value": self.json(), "failing": self.failing(body.attempts)}
             for at in range(self.chance.choice((0, 1, 2, 3, 5)))
@@ -190,7 +191,7 @@ class _Maker:
         failing = self.failing(attempts) if attempts > 1 or self.often(0.5) else 0
         errors = ("ValueError", "KeyError", "Fatal" if failing == FOR_EVER else "ValueError")
         jump = self.jump(name, place) if self.may("loop", 0.3 if place.depth else 0.13) else None
-        undo = self.may("compensation", 0.5 if self.doom else 0.1) and not place.is_sibling
+        undo = self.may("compensation", 0.5 if self.doom else 0.1)
         return Step(
             name,
             effects=tuple(self.effect(place) for _ in range(self.chance.randint(0, 3))),

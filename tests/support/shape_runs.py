@@ -70,7 +70,7 @@ def differences(shape: Shape, run: Run, *, crashes: bool = False) -> list[str]:
             ("the status", str(execution.status), ending.status),
             ("the context", without_words(execution.context), ending.context),
             ("the rows", *_rows(execution, ending, crashes=crashes)),
-            ("the compensations", _undone(execution), ending.undone),
+            ("the compensations", _undone(execution, ending), ending.undone),
         )
         if not _same(is_, should)
     ]
@@ -161,8 +161,14 @@ def _completed(rows: list[tuple[str, int, int, str]]) -> list[tuple[str, int]]:
     return [(path, visit) for path, visit, _, status in rows if status == "completed"]
 
 
-def _undone(execution: Execution) -> list[tuple[str, str]]:
-    return [(each["compensation"], each["status"]) for each in execution.compensation_results]
+def _undone(execution: Execution, ending: Ending) -> list[list[tuple[str, str]]]:
+    """Return the compensations in groups as large as those that the model has."""
+    left = [(each["compensation"], each["status"]) for each in execution.compensation_results]
+    found = []
+    for group in ending.undone:
+        found.append(sorted(left[: len(group)]))
+        left = left[len(group) :]
+    return [*found, left] if left else found
 
 
 def _odd_traces(traces: list[Trace], seen: dict[str, list[Lines]], *, crashes: bool) -> list[str]:

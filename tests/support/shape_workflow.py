@@ -32,6 +32,8 @@ from tests.support.shapes import (
 
 ERRORS: dict[str, type[Exception]] = {"ValueError": ValueError, "KeyError": KeyError}
 ERRORS |= {"Fatal": Fatal}
+UNDO = "undo_"
+"""What the names of compensations begin with."""
 
 
 def workflows_of(shape: Shape, ledger: Path, **options: Any) -> list[Workflow]:
@@ -74,7 +76,10 @@ def last_pids(ledger: Path) -> set[int]:
 
 
 def traces_of(lines: list[Line]) -> dict[str, list[tuple[tuple[str, int], ...]]]:
-    """Return by workflow the bodies of each execution, as (name, visit); re-runs left out."""
+    """Return by workflow the bodies of each execution, as (name, visit); re-runs left out.
+
+    Compensations come last and sorted: those of a block's children have no order.
+    """
     found: dict[str, list[tuple[tuple[str, int], ...]]] = {}
     by_execution = sorted(lines, key=lambda line: line.execution)
     for _, group in groupby(by_execution, lambda line: line.execution):
@@ -84,8 +89,10 @@ def traces_of(lines: list[Line]) -> dict[str, list[tuple[tuple[str, int], ...]]]
             keys = visits.setdefault(line.name, [])
             keys += [] if line.key in keys else [line.key]
         numbered = [(line.name, visits[line.name].index(line.key) + 1) for line in own]
-        trace = tuple(map(itemgetter(0), groupby(numbered)))
-        found.setdefault(own[0].workflow, []).append(trace)
+        trace = list(map(itemgetter(0), groupby(numbered)))
+        undone = sorted(line for line in trace if line[0].startswith(UNDO))
+        bodies = [line for line in trace if not line[0].startswith(UNDO)]
+        found.setdefault(own[0].workflow, []).append((*bodies, *undone))
     return found
 
 

@@ -240,9 +240,26 @@ def test_compensations_run_newest_first_and_all_of_them() -> None:
     )
     end = ending(*steps)
     assert (end.status, end.errors) == ("compensation_failed", {"ValueError"})
-    assert end.undone == [("undo_b", "failed"), ("undo_a", "completed"), ("undo_a", "completed")]
+    twice = [[("undo_a", "completed")], [("undo_a", "completed")]]
+    assert end.undone == [[("undo_b", "failed")], *twice]
     assert ending(*steps[:2], BOOM).status == "compensated"
     assert ending(*steps[:3]).undone == []
+
+
+def test_a_block_is_undone_by_its_parent_and_what_failed_in_it_by_itself() -> None:
+    one, two = (Step(name, handler=Handler(f"undo_{name}")) for name in ("one", "two"))
+    into = (Clause((), (Step("in", handler=Handler("undo_in")), Step("bad", failing=FOR_EVER))),)
+    failing = Branch("x", "v1", into)
+    end = ending(
+        one,
+        Parallel("p", (two, Step("z", handler=Handler("undo_z")), failing), "complete_all"),
+        BOOM,
+    )
+    done = "completed"
+    assert end.undone == [[("undo_two", done), ("undo_z", done)], [("undo_one", done)]]
+    assert Trace("w", (("in", 1), ("bad", 1), ("undo_in", 1))) in end.traces
+    with pytest.raises(AmbiguousError):
+        ending(Parallel("p", (two, BOOM)))
 
 
 def test_a_shape_without_end_is_refused() -> None:
