@@ -6,9 +6,10 @@ It knows one process, no time and no crash. Where the engine is free (which sibl
 """
 
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
+from tests.support.endings import AmbiguousError, Ending, Trace
 from tests.support.model_bodies import ChildFailed, Failed, Values, Visit, plain
 from tests.support.shapes import Branch, Clause, Each, Handler, Node, Parallel, Shape, Step, label
 
@@ -17,48 +18,6 @@ MOST_VISITS = 150
 
 class TooLongError(Exception):
     """The shape goes on for longer than a test should."""
-
-
-class AmbiguousError(Exception):
-    """What comes of the shape depends on which of two failures is seen first."""
-
-
-@dataclass(frozen=True)
-class Trace:
-    """The bodies of one execution, as (name, visit) in order.
-
-    A ``cut`` one may end early or be missing; a ``repeatable`` one may have been called again.
-    """
-
-    workflow: str
-    lines: tuple[tuple[str, int], ...]
-    cut: bool = False
-    repeatable: bool = False
-
-
-@dataclass
-class Ending:
-    """How an execution must end.
-
-    ``rows``: every attempt, as (path, visit, attempt, status). ``undone``: the compensations that
-    ran, as groups of (handler, status); a group has no order. ``events``: what must be sent to it,
-    as (name, payload).
-    """
-
-    status: str = "completed"
-    context: Values = field(default_factory=dict)
-    errors: frozenset[str] = frozenset()
-    rows: list[tuple[str, int, int, str]] = field(default_factory=list)
-    undone: list[list[tuple[str, str]]] = field(default_factory=list)
-    traces: list[Trace] = field(default_factory=list)
-    events: list[tuple[str, str]] = field(default_factory=list)
-
-    @property
-    def error(self) -> str:
-        """The type of its error, where there is no doubt about it."""
-        if len(self.errors) > 1:
-            raise AmbiguousError
-        return next(iter(self.errors))
 
 
 def expected(shape: Shape) -> Ending:
@@ -81,6 +40,7 @@ class _Run:
         self.before = context
         self.context = deepcopy(context)
         self.item = item
+        self.name = ""
         self.ending = Ending()
         self.results: Values = {}
         self.value: Any = None  # what the last node returned
@@ -95,7 +55,7 @@ class _Run:
         try:
             self.sequence(nodes, prefix)
         except Failed as failure:
-            end.errors = failure.types
+            end.errors, end.children = failure.types, failure.children
             end.undone = [sorted(map(_undone, group)) for group in reversed(self.handlers)]
             end.status = _status_of([status for group in end.undone for _, status in group])
         names = [name for group in end.undone for name, _ in group]
@@ -205,8 +165,9 @@ class _Run:
 
     def into(self, name: str, makes: str, path: str, visit: int) -> None:
         match makes:
-            case "raises":
-                self.row(path, visit, status="failed")
+            case "raises":  # it is retried as a step without a policy of its own is
+                for attempt in range(self.shape.attempts):
+                    self.row(path, visit, attempt + 1, "failed")
                 raise Failed("ValueError")
             case "mapping":
                 self.context[f"{name}_results"] = deepcopy(self.results)
@@ -226,6 +187,7 @@ class _Run:
 
     def sibling(self, node: Node, prefix: str, item: Any) -> "_Run":
         run = _Run(self.shape, self.context, item)
+        run.name = node.name if item is None else f"{node.name}/{item['at']}"
         run.run((node,), prefix)
         return run
 
@@ -243,7 +205,8 @@ class _Run:
         self.handlers += [group] if group else []
         if stops:
             self.row(path, visit, status="failed")
-            raise Failed(*(kind for run in failed for kind in run.ending.errors), is_final=True)
+            types = [kind for run in failed for kind in run.ending.errors]
+            raise Failed(*types, children=frozenset(run.name for run in failed))
 
 
 def _undone(handler: Handler) -> tuple[str, str]:

@@ -14,12 +14,18 @@ Values = dict[str, Any]
 
 
 class Failed(Exception):  # noqa: N818 - an ending, not an error of ours
-    """An attempt, a node or an execution failed, with an error of one of these types."""
+    """An attempt, a node or an execution failed, with an error of one of these types.
 
-    def __init__(self, *types: str, is_final: bool = False) -> None:
+    ``children`` names the children of a block of which one has failed.
+    """
+
+    def __init__(
+        self, *types: str, is_final: bool = False, children: frozenset[str] = frozenset()
+    ) -> None:
         super().__init__(*types)
         self.types = frozenset(types)
         self.is_final = is_final
+        self.children = children
 
 
 class World(Protocol):

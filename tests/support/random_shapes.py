@@ -8,7 +8,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tests.support.model import AmbiguousError, TooLongError, expected
+from tests.support.endings import AmbiguousError
+from tests.support.model import TooLongError, expected
 from tests.support.shapes import (
     FOR_EVER,
     KINDS,
@@ -162,7 +163,9 @@ class _Maker:
         inside = _Place(place.prefix, (), place.depth + 1, is_sibling=True)
         body = self.step(name, inside)
         body = replace(body, value=self.chance.choice(("item", "item", "mapping", None)))
-        body = replace(body, returns=None, jump=None, queue=None, is_decision=False, failing=0)
+        body = replace(
+            body, returns=None, jump=None, is_async=False, queue=None, is_decision=False, failing=0
+        )
         body = replace(body, handler=None)
         items = tuple(
             {"at": at, "value": self.json(), "failing": self.failing(body.attempts)}
@@ -205,6 +208,7 @@ class _Maker:
             is_decision=jump is not None and self.often(0.8),
             handler=self.handler(name) if undo else None,
             queue="other" if self.may("queue", 0.05) else None,
+            is_async=self.often(0.1),
         )
 
     def returns(self, name: str, place: _Place) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 from durable_otp.client.handle import Handle
 from durable_otp.workflow.execution import Execution
 from durable_otp.workflow.state import FINAL
-from tests.support.model import Ending, Trace, expected
+from tests.support.endings import Ending, Trace
+from tests.support.model import expected
 from tests.support.shape_workflow import Line, lines_of, traces_of, workflows_of
 from tests.support.shapes import Shape, printed
 from tests.support.tree import Tree, running
@@ -79,6 +80,9 @@ def differences(shape: Shape, run: Run, *, crashes: bool = False) -> list[str]:
     kind = (execution.error or {}).get("type")
     if kind not in (ending.errors or {None}):
         found.append(f"the error is {execution.error!r} and should be a {ending.errors!r}")
+    child = (execution.error or {}).get("child", {}).get("name")
+    if child not in (ending.children or {None}):
+        found.append(f"the error names {child!r} and should name {set(ending.children)!r}")
     return found + list(_odd_traces(ending.traces, run.traces, crashes=crashes))
 
 

@@ -4,6 +4,7 @@ The bodies are objects with plain records in them: dill takes a hundredth of the
 for as many closures.
 """
 
+import asyncio
 import json
 import os
 from collections.abc import Callable
@@ -122,7 +123,7 @@ class _Maker:
         options |= {"queue": step.queue} if step.queue else {}
         options |= {"compensate": step.handler.name} if step.handler else {}
         add = self._workflow.decision if step.is_decision else self._workflow.step
-        add(**options)(StepBody(step, self._ledger))
+        add(**options)((AsyncStepBody if step.is_async else StepBody)(step, self._ledger))
 
     def _add_branch(self, branch: Branch) -> None:
         with self._workflow.branch(Choice(branch.key), name=branch.name) as block:
@@ -166,6 +167,18 @@ class StepBody:
     ledger: str
 
     def __call__(self, ctx: Context) -> Any:
+        return perform(ctx, self.step, self.ledger, None)
+
+
+@dataclass(frozen=True)
+class AsyncStepBody:
+    """The same as a coroutine."""
+
+    step: Step
+    ledger: str
+
+    async def __call__(self, ctx: Context) -> Any:
+        await asyncio.sleep(0)
         return perform(ctx, self.step, self.ledger, None)
 
 

@@ -78,6 +78,7 @@ class Step:
     is_decision: bool = False
     handler: Handler | None = None
     queue: str | None = None
+    is_async: bool = False
 
 
 @dataclass(frozen=True)

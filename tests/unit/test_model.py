@@ -4,7 +4,8 @@ from collections import Counter
 
 import pytest
 
-from tests.support.model import AmbiguousError, Ending, TooLongError, Trace, expected
+from tests.support.endings import AmbiguousError, Ending, Trace
+from tests.support.model import TooLongError, expected
 from tests.support.random_shapes import MOST_NODES, random_shape
 from tests.support.shapes import (
     FOR_EVER,
@@ -152,6 +153,7 @@ def test_a_parallel_block_that_fails_fast_lets_siblings_run_or_not() -> None:
 def test_a_failure_that_chance_chooses_is_told_or_refused() -> None:
     two = Parallel("p", (BOOM, Step("other", failing=FOR_EVER, error="Fatal")))
     assert ending(two).errors == {"ValueError", "Fatal"}
+    assert ending(two).children == {"boom", "other"}
     with pytest.raises(AmbiguousError):
         ending(Parallel("q", (two,), on_error="complete_all"))
 
