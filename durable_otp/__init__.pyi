@@ -4,6 +4,7 @@ from durable_otp.client import Durable, Handle
 from durable_otp.durations import days, hours, minutes, seconds
 from durable_otp.errors import (
     AlreadyFinished,
+    ChildFailed,
     ClaimLost,
     ConfigError,
     DatabaseUnreachable,
@@ -41,6 +42,8 @@ from durable_otp.workflow.current import (
     execution_id,
     get_context,
     input,  # noqa: A004 - the contract's name
+    parallel_result,
+    parallel_results,
     progress,
     put_context,
 )
@@ -55,6 +58,8 @@ from durable_otp.workflow.execution import (
 from durable_otp.workflow.goto import goto
 from durable_otp.workflow.human_input import PendingInput
 from durable_otp.workflow.mailbox import Event, PendingEvent
+from durable_otp.workflow.orchestration import call_workflow, start_workflow
+from durable_otp.workflow.results import Err, Ok
 from durable_otp.workflow.retry import Retry
 from durable_otp.workflow.schedule import Schedule
 from durable_otp.workflow.wait import (
@@ -77,6 +82,7 @@ __all__ = [
     "AlreadyFinished",
     "AsyncDurable",
     "AsyncHandle",
+    "ChildFailed",
     "ClaimLost",
     "ConfigError",
     "Context",
@@ -85,6 +91,7 @@ __all__ = [
     "Durable",
     "DurableError",
     "EmbeddedServerError",
+    "Err",
     "Event",
     "Execution",
     "ExecutionNotFound",
@@ -98,6 +105,7 @@ __all__ = [
     "NotForkable",
     "NotInStepError",
     "NotRetryable",
+    "Ok",
     "ParentFinished",
     "PendingEvent",
     "PendingInput",
@@ -120,6 +128,7 @@ __all__ = [
     "Workflow",
     "WorkflowFailed",
     "WorkflowNotFound",
+    "call_workflow",
     "context",
     "current_step",
     "days",
@@ -134,11 +143,14 @@ __all__ = [
     "next_business_day",
     "next_weekday",
     "once",
+    "parallel_result",
+    "parallel_results",
     "progress",
     "put_context",
     "schedule_at",
     "seconds",
     "sleep",
+    "start_workflow",
     "wait_for_all",
     "wait_for_any",
     "wait_for_approval",

@@ -110,6 +110,7 @@ class AsyncDurable:
     status = _in_thread(Durable.status)
     list_executions = _in_thread(Durable.list_executions)
     count_executions = _in_thread(Durable.count_executions)
+    list_children = _in_thread(Durable.list_children)
     cancel = _in_thread(Durable.cancel)
     create_schedule = _in_thread(Durable.create_schedule)
     update_schedule = _in_thread(Durable.update_schedule)

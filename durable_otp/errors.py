@@ -105,6 +105,18 @@ class ResultTimeout(DurableError, TimeoutError):  # noqa: N818 - the contract's 
     """The execution had not ended when the caller's timeout passed; it goes on."""
 
 
+class ChildFailed(DurableError):  # noqa: N818 - the contract's name
+    """Raised in a step whose called workflow did not complete; ``error`` and ``status`` say how."""
+
+    def __init__(
+        self, message: str, *, error: dict[str, Any] | None, status: str, execution_id: str
+    ) -> None:
+        super().__init__(message)
+        self.error = error
+        self.status = status
+        self.execution_id = execution_id
+
+
 class DatabaseUnreachable(DurableError):  # noqa: N818 - reads as the sentence it reports
     """PostgreSQL could not be reached, or the connection was lost for longer than allowed."""
 

@@ -1,4 +1,4 @@
-"""``durable-otp inspect``: one execution whole: its steps, attempts, errors and output."""
+"""``durable-otp inspect``: one execution whole: its steps, attempts, errors, children, output."""
 
 import json as json_text
 from collections.abc import Iterator
@@ -14,9 +14,13 @@ from durable_otp.cli.target import Where, opened
 from durable_otp.workflow.execution import Execution, StepExecution, as_json
 from durable_otp.workflow.human_input import PendingInput
 from durable_otp.workflow.mailbox import PendingEvent
+from durable_otp.workflow.state import State
 
 STEP_COLUMNS = ("Step", "Visit", "Attempt", "Status", "Started", "Took", "Error")
 NARROWER_WITHOUT = ("Visit", "Started", "Took")
+CHILD_COLUMNS = ("Child", "Workflow", "Status", "Queue", "Step", "Started", "Took", "Error")
+NARROWER_WITHOUT_FOR_CHILDREN = ("Started", "Queue", "Took", "Workflow", "Step", "Error")
+MOST_CHILDREN = 20
 LABEL_WIDTH = 14
 
 
@@ -27,11 +31,14 @@ def inspect(
     schema: SchemaOption = None,
     json: AsJson = False,
 ) -> None:
-    """Show an execution with every attempt of its steps, their errors and what they printed."""
+    """Show an execution with every attempt of its steps, what they printed, and its children."""
     with opened(Where(config, dsn, schema)) as target:
         execution = target.client.get_execution(execution_id(target, prefix), steps=True)
         inputs = target.client.list_pending_inputs(execution.id)
         events = target.client.list_pending_events(execution.id)
+        whole = execution_id(target, prefix)
+        execution = target.client.get_execution(whole, steps=True)
+        children = [] if json else target.client.list_children(whole)
     if json:
         print_json(as_json(execution))
         return
@@ -41,6 +48,7 @@ def inspect(
     for wait in [*map(_asked_for, inputs), *map(_waited_for, events)]:
         say(f"{'waits for':<{LABEL_WIDTH}}{one_line(wait)}")
     _show_steps(execution.steps or [])
+    _show_children(children)
 
 
 def _facts(execution: Execution) -> Iterator[tuple[str, Any]]:
@@ -96,6 +104,23 @@ def _show_steps(steps: list[StepExecution]) -> None:
     console().print(table(STEP_COLUMNS, rows, expendable=NARROWER_WITHOUT))
     for step in steps:
         _show_attempt(step)
+
+
+def _show_children(children: list[Execution]) -> None:
+    """Print what its blocks run and what it has called; of many, those that matter first."""
+    if not children:
+        return
+    order = sorted(children, key=lambda child: child.status is State.COMPLETED)
+    rows = [
+        (child.id, child.workflow, child.status, child.queue, child.current_step,
+         child.started_at, took(child), _reason(child.error))
+        for child in order[:MOST_CHILDREN]
+    ]  # fmt: skip
+    say("")
+    columns, spare = CHILD_COLUMNS, NARROWER_WITHOUT_FOR_CHILDREN
+    console().print(table(columns, rows, expendable=spare, whole=("Child",)))
+    if len(children) > MOST_CHILDREN:
+        say(f"... and {len(children) - MOST_CHILDREN} more: durable-otp list --parent ID")
 
 
 def _show_attempt(step: StepExecution) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Self, overload
 
 from durable_otp import config
+from durable_otp.client.families import FamilyQuestions
 from durable_otp.client.handle import Handle, polls
 from durable_otp.client.operating import OperatorVerbs
 from durable_otp.client.schedules import ScheduleCalls
@@ -27,7 +28,7 @@ from durable_otp.workflow.json_form import MAX_BYTES, canonical
 from durable_otp.workflow.state import FINAL, State
 
 
-class Durable(OperatorVerbs, ScheduleCalls, WaitingCalls):
+class Durable(FamilyQuestions, OperatorVerbs, ScheduleCalls, WaitingCalls):
     """A client of one schema; safe to use from many threads and after a fork.
 
     Connections are opened when first needed, ten at most; whoever waits for a result has one more.

@@ -18,6 +18,7 @@ from durable_otp.engine.journal import Attempt, Failure, VisitRecord
 from durable_otp.engine.outcome import Interrupted, Outcome, Raised, Returned
 from durable_otp.engine.step_run import StepRun
 from durable_otp.errors import Fatal, StepInterrupted
+from durable_otp.workflow.child_call import ChildMaker
 from durable_otp.workflow.compensations import Compensation
 from durable_otp.workflow.context import Context
 from durable_otp.workflow.current import entering
@@ -64,6 +65,11 @@ class HandlerRun(StepRun):
         """Refuse likewise: what a handler does is kept when it completes, and only then."""
         _ = call
         raise self._refused(f"use once({key!r}); keep results")
+
+    @property
+    def children(self) -> ChildMaker:
+        """Refuse likewise: what has failed calls and starts nothing any more."""
+        raise self._refused("call or start workflows; do it")
 
     def _refused(self, what: str) -> Fatal:
         self.refused = Fatal(
@@ -123,7 +129,7 @@ class _Undoing:
             self._host.ended()
             return Raised(describe(error), may_retry=False)
         self._host.begun(_begun(attempt, handler, failures))
-        run = HandlerRun(context, VisitRecord(visit=undo.visit), self._host, once=None)
+        run = HandlerRun(context, VisitRecord(visit=undo.visit), self._host, None, None)
         end = _run(handler, run, failures, self._host, self._limits.max_payload)
         self._host.ended()
         return end

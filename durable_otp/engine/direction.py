@@ -33,6 +33,6 @@ def directed(definition: Definition, node: Node, end: Returned, jumps: int) -> R
     if path is None:
         raise DecisionError(
             f"{node.path!r} asked to go on at {end.jump!r}, which does not exist in its sequence "
-            "or in one around it."
+            "or in one around it; no jump leaves a child of a parallel or an each."
         )
     return replace(end, next_path=path)

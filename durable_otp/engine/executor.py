@@ -6,12 +6,17 @@ way an attempt can end has a function below, and each of them makes one committe
 
 import random
 from dataclasses import replace
+from typing import Any
 
 from durable_otp.clock import monotonic
+from durable_otp.engine.child_calls import ChildCalls
+from durable_otp.engine.child_part import part_of_child, value_of_child
 from durable_otp.engine.claim import LONGEST_PAUSE_SECONDS, Claim, Limits
 from durable_otp.engine.compensation import compensate
 from durable_otp.engine.direction import directed
 from durable_otp.engine.failure import DecisionError, DefinitionChanged, describe
+from durable_otp.engine.family_journal import PLAIN, Sibling
+from durable_otp.engine.fan_out import Surroundings, run_block
 from durable_otp.engine.host import Begun, Host
 from durable_otp.engine.journal import (
     Attempt,
@@ -23,6 +28,7 @@ from durable_otp.engine.journals import Journals
 from durable_otp.engine.once_journal import OnceResults
 from durable_otp.engine.outcome import (
     AttemptEnd,
+    FannedOut,
     Interrupted,
     Outcome,
     Raised,
@@ -32,6 +38,7 @@ from durable_otp.engine.outcome import (
 from durable_otp.engine.position import (
     Position,
     advance,
+    first_context,
     locate,
     needs_snapshot,
     with_snapshot,
@@ -43,7 +50,8 @@ from durable_otp.workflow.compensations import compensation_of
 from durable_otp.workflow.context import Context
 from durable_otp.workflow.definition import Definition
 from durable_otp.workflow.json_form import encode
-from durable_otp.workflow.nodes import Node, Step
+from durable_otp.workflow.nodes import Branch, Each, Node, Parallel, Step
+from durable_otp.workflow.results import restored_results
 
 
 def execute(
@@ -55,9 +63,10 @@ def execute(
     execution now, and nothing more is written.
     """
     try:
-        if not claim.is_plain and journal.family.origin().is_compensating:
+        origin = PLAIN if claim.is_plain else journal.family.origin()
+        if origin.is_compensating:
             return compensate(claim, definition, journal.compensations, host, limits)
-        return _Execution(claim, definition, journal, host, limits).run()
+        return _Execution(claim, definition, journal, host, limits).run(origin.sibling)
     except ClaimLost:
         return Outcome.CLAIM_LOST
 
@@ -69,14 +78,14 @@ class _Execution:
         self._claim = claim
         self._definition = definition
         self._journal = journal
+        self._family = journal.family
         self._host = host
         self._limits = limits
         self._visits: dict[str, int] = {}
 
-    def run(self) -> Outcome:
+    def run(self, sibling: Sibling | None) -> Outcome:
         try:
-            self._input = self._definition.restore_input(self._claim.input)
-            position = self._begin()
+            position = self._begin(sibling)
         except (DefinitionChanged, InvalidInput) as error:
             self._journal.fail(describe(error), None, None)
             return Outcome.FAILED
@@ -88,10 +97,19 @@ class _Execution:
                 return Outcome.RELEASED
             position = reached
 
-    def _begin(self) -> Position:
+    def _begin(self, sibling: Sibling | None) -> Position:
+        self._sibling = sibling
+        if sibling is not None:
+            self._definition = part_of_child(self._definition, sibling)
+        self._form = self._claim.input if sibling is None else sibling.input
+        self._input = self._definition.restore_input(self._form)
+        self._results = None if sibling is None else sibling.results
         entries = [] if self._claim.is_fresh else self._journal.entries()
+        if entries and self._definition.fans_out:
+            self._results = self._family.latest_results() or self._results
         self._is_first = not self._claim.is_fresh
-        return locate(self._definition, self._claim.input, entries)
+        context = first_context(self._form) if sibling is None else sibling.context
+        return locate(self._definition, context, entries)
 
     def _pass(self, position: Position) -> Position | Outcome:
         """Attempt the step at a position until it completes, or until the worker must let go."""
@@ -106,11 +124,8 @@ class _Execution:
             match end:
                 case Returned():
                     return self._checkpoint(attempt, end, position, duration)
-                case Suspended():
-                    self._journal.suspend(
-                        attempt.path, attempt.visit, end.waits, attempt=attempt.number
-                    )
-                    return Outcome.WAITING
+                case Suspended() | FannedOut():
+                    return self._wait(attempt, end)
                 case Interrupted():
                     return Outcome.INTERRUPTED
                 case Raised():
@@ -119,11 +134,18 @@ class _Execution:
                         return outcome
             record = self._journal.visit(node.path)
 
+    def _wait(self, attempt: Attempt, end: Suspended | FannedOut) -> Outcome:
+        if isinstance(end, FannedOut):
+            self._family.open(end.opening)
+        else:
+            self._journal.suspend(attempt.path, attempt.visit, end.waits, attempt=attempt.number)
+        return Outcome.WAITING
+
     def _queue_of(self, node: Node) -> str:
         """Return where a node runs; a branch is decided wherever the execution is."""
-        if not isinstance(node, Step):
+        if isinstance(node, Branch):
             return self._claim.queue
-        return node.queue or self._claim.home_queue
+        return (isinstance(node, Step) and node.queue) or self._claim.home_queue
 
     def _record(self, node: Node, position: Position) -> VisitRecord:
         """Return what is recorded of the visit that begins.
@@ -144,16 +166,29 @@ class _Execution:
     ) -> tuple[Attempt, AttemptEnd, float]:
         number = record.recorded_attempts + 1
         attempt = Attempt(position.number, node.path, node.name, node.kind, record.visit, number)
-        once = OnceResults(
-            self._journal.once_results, attempt.path, attempt.visit, self._limits.max_payload
-        )
-        run = StepRun(self._context(attempt, position), record, self._host, once)
         self._host.start_capture()
         self._host.begun(_begun(attempt, node, record))
         started = monotonic()
-        end = run_node(node, run, self._host, self._limits.max_payload)
+        end = self._run(node, attempt, position, record)
         self._host.ended()
         return attempt, self._accepted(node, end, position), monotonic() - started
+
+    def _run(
+        self, node: Node, attempt: Attempt, position: Position, record: VisitRecord
+    ) -> AttemptEnd:
+        most = self._limits.max_payload
+        once = OnceResults(self._journal.once_results, attempt.path, attempt.visit, most)
+        children = ChildCalls(attempt, self._family, self._host, most)
+
+        def step_run(given: VisitRecord) -> StepRun:
+            return StepRun(self._context(attempt, position), given, self._host, once, children)
+
+        if not isinstance(node, Parallel | Each):
+            return run_node(node, step_run(record), self._host, most)
+        around = Surroundings(
+            self._form, position.context, self._results, self._claim.home_queue, most
+        )
+        return run_block(node, step_run, record, self._family, self._host, around)
 
     def _accepted(self, node: Node, end: AttemptEnd, position: Position) -> AttemptEnd:
         """Refuse an end that leads nowhere, or to a context that is larger than it may be."""
@@ -188,6 +223,7 @@ class _Execution:
             step=attempt.name,
             attempt=attempt.number,
             idempotency_key=f"{self._claim.id}:{attempt.path}:{attempt.visit}",
+            results=restored_results(self._results),
             max_payload=self._limits.max_payload,
         )
 
@@ -209,12 +245,23 @@ class _Execution:
                 logs=self._host.captured(),
                 duration=duration,
                 compensation=compensation_of(self._definition.node(attempt.path)),
+                results=end.results,
+                value=self._value(end, reached) if next_path is None else None,
             )
         )
         self._visits[attempt.path] = attempt.visit
+        self._results = self._results if end.results is None else end.results
         if next_path is None:
             return Outcome.COMPLETED
         return replace(with_snapshot(reached) if snapshot else reached, path=next_path)
+
+    def _value(self, end: Returned, reached: Position) -> Any:
+        """Return what a block's child gives; None for what is no such child."""
+        if self._sibling is None:
+            return None
+        is_whole = isinstance(self._definition.nodes[0], Step)  # else the child is a block
+        returned = end.output if is_whole and end.jump is None else None
+        return value_of_child(returned, self._sibling.context, reached.context)
 
     def _failure(self, attempt: Attempt, end: Raised, duration: float) -> Failure:
         return Failure(attempt, end.error, self._host.captured(), duration)
@@ -223,7 +270,7 @@ class _Execution:
         self, node: Node, record: VisitRecord, failure: Failure, end: Raised
     ) -> Outcome | None:
         """Record a failed attempt; return None when the next one follows in this worker."""
-        if not end.may_retry or not isinstance(node, Step):
+        if not end.may_retry or isinstance(node, Branch):
             self._journal.fail(failure.error, node.path, failure)
             return Outcome.FAILED
         delay = node.retry.delay(record.failed_attempts + 1, random.random())  # noqa: S311 - jitter

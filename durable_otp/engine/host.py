@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from durable_otp.engine.journal import Attempt
+from durable_otp.workflow.definition import Definition
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,13 @@ class Host(Protocol):
 
     def now(self) -> datetime:
         """Return the database's time."""
+
+    def find_workflow(self, name: str) -> tuple[Mapping[str, Any], Definition | None]:
+        """Return a workflow's published form, and its definition if this process knows it.
+
+        Raises:
+            WorkflowNotFound: It is neither known here nor published.
+        """
 
     def begun(self, begun: Begun) -> None:
         """Tell the manager which attempt begins now."""

@@ -81,6 +81,10 @@ class Completion:
     duration: float
     compensation: str | None = None
     """The name of the handler that undoes the step."""
+    results: Mapping[str, Any] | None = None
+    """What a block's children gave, in JSON form; None for what is no block."""
+    value: Any = None
+    """What a block's child gives, with its last step."""
 
 
 @dataclass(frozen=True)

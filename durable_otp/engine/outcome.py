@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from durable_otp.engine.family_journal import Opening
 from durable_otp.workflow.suspension import WaitRequest
 
 
@@ -37,6 +38,8 @@ class Returned:
     """The target it asked to go on at."""
     next_path: str | None = None
     """Where the execution goes on; None: it has reached its end."""
+    results: Mapping[str, Any] | None = None
+    """What a block's children gave, in JSON form; None for what is no block."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,15 @@ class Suspended:
 
 
 @dataclass(frozen=True)
+class FannedOut:
+    """A block is to be opened, or its children have not all ended: it waits for them."""
+
+    opening: Opening
+
+
+@dataclass(frozen=True)
 class Interrupted:
     """The body was interrupted by its manager."""
 
 
-AttemptEnd = Returned | Raised | Suspended | Interrupted
+AttemptEnd = Returned | Raised | Suspended | FannedOut | Interrupted

@@ -38,13 +38,14 @@ def first_context(given: Any) -> dict[str, Any]:
     return dict(given) if isinstance(given, dict) else {}
 
 
-def locate(definition: Definition, given: Any, entries: Sequence[Entry]) -> Position:
-    """Return where an execution goes on, given its input and its completed steps, oldest first.
+def locate(definition: Definition, context: dict[str, Any], entries: Sequence[Entry]) -> Position:
+    """Return where an execution goes on, given its first context and its completed steps.
+
+    The steps are those from the newest snapshot on, the oldest first.
 
     Raises:
         DefinitionChanged: The next step's path is no longer part of the definition.
     """
-    context = first_context(given)
     path: str | None = definition.next_path(None)
     number, jumps = 1, 0
     for entry in entries:

@@ -16,6 +16,7 @@ from durable_otp.engine.host import Host
 from durable_otp.engine.journal import Answer, VisitRecord
 from durable_otp.engine.once_journal import OnceResults
 from durable_otp.errors import WaitTimeout
+from durable_otp.workflow.child_call import ChildMaker
 from durable_otp.workflow.context import Context
 from durable_otp.workflow.suspension import Suspension, WaitRequest, described
 
@@ -29,8 +30,10 @@ class StepRun:
         record: VisitRecord,
         host: Host,
         once: OnceResults | None,
+        children: ChildMaker | None,
     ) -> None:
         self.context = context
+        self._children = children
         self.changed: DefinitionChanged | None = None
         self.suspensions: list[tuple[int, WaitRequest]] = []
         self.suspended_at = ""
@@ -64,6 +67,13 @@ class StepRun:
             self.suspensions.append((ordinal, request))
             self.suspended_at = self.suspended_at or _calling_line()
         raise Suspension(request)
+
+    @property
+    def children(self) -> ChildMaker:
+        """What makes the executions that the body calls or starts."""
+        if self._children is None:
+            raise RuntimeError("this run has no children")
+        return self._children
 
     def once(self, key: str, call: Callable[[], Any]) -> Any:
         """Return what is kept under a key, or keep and return the result of a call."""

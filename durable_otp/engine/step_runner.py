@@ -16,15 +16,15 @@ from durable_otp.events import emit
 from durable_otp.workflow.current import entering
 from durable_otp.workflow.goto import Goto
 from durable_otp.workflow.json_form import canonical
-from durable_otp.workflow.nodes import Branch, Node, Step
+from durable_otp.workflow.nodes import Branch, Step
 from durable_otp.workflow.suspension import Suspension
 
 
-def run_node(node: Node, run: StepRun, host: Host, max_payload: int) -> AttemptEnd:
+def run_node(node: Step | Branch, run: StepRun, host: Host, max_payload: int) -> AttemptEnd:
     """Run a node's code once, and return how it ended. Blocks as long as the code does."""
     if isinstance(node, Branch):
         return _run_branch(node, run, host, max_payload)
-    return _run_step(node, run, host, max_payload)
+    return run_step(node, run, host, max_payload)
 
 
 def _run_branch(branch: Branch, run: StepRun, host: Host, max_payload: int) -> AttemptEnd:
@@ -44,7 +44,7 @@ def _run_branch(branch: Branch, run: StepRun, host: Host, max_payload: int) -> A
         return Raised(describe(refused), may_retry=False)
 
 
-def _run_step(step: Step, run: StepRun, host: Host, max_payload: int) -> AttemptEnd:
+def run_step(step: Step, run: StepRun, host: Host, max_payload: int) -> AttemptEnd:
     """Run a step's body.
 
     A body that ends in any way after a wait suspended it counts as suspended.

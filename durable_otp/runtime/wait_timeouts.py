@@ -7,9 +7,11 @@ interval is the net below both. Each kind of deadline is a duty of its own.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from durable_otp.clock import Deadline
 from durable_otp.events import emit
 from durable_otp.otp import ParentLink
 from durable_otp.otp.title import set_title
+from durable_otp.runtime import family_care
 from durable_otp.runtime.recurring import pause_of, serve
 from durable_otp.runtime.settings import SiblingSettings
 from durable_otp.storage import deadlines, waits
@@ -50,21 +52,49 @@ def end_overdue_executions(database: Database, batch_size: int) -> int:
     return count
 
 
-DUTIES = (
-    Duty(end_overdue_waits, waits.next_timeout),
-    Duty(end_overdue_executions, deadlines.next_deadline),
-)
+def duties(interval: float) -> tuple[Duty, ...]:
+    """Return all that time brings about; ``interval`` (seconds) is for what nobody tells."""
+    return (
+        Duty(end_overdue_waits, waits.next_timeout),
+        Duty(end_overdue_executions, deadlines.next_deadline),
+        Duty(family_care.give_up_overdue_calls, waits.next_timeout),
+        Duty(at_most_every(interval, family_care.attend_left_parents), nobody_knows),
+        Duty(at_most_every(interval, family_care.cancel_orphans), nobody_knows),
+    )
+
+
+def at_most_every(
+    interval: float, perform: Callable[[Database, int], int]
+) -> Callable[[Database, int], int]:
+    """Return what does nothing within the interval after a round that found less than it may."""
+    next_round = Deadline(0)
+
+    def perform_in_time(database: Database, batch_size: int) -> int:
+        nonlocal next_round
+        if not next_round.passed:
+            return 0
+        done = perform(database, batch_size)
+        next_round = Deadline(0 if done == batch_size else interval)
+        return done
+
+    return perform_in_time
+
+
+def nobody_knows() -> Operation[float | None]:
+    """Return None: there is nothing to be asked."""
+    return None
+    yield
 
 
 class WaitTimeouts:
     """One round: a batch of every duty."""
 
     def __init__(
-        self, database: Database, settings: SiblingSettings, duties: tuple[Duty, ...] = DUTIES
+        self, database: Database, settings: SiblingSettings, performed: tuple[Duty, ...] = ()
     ) -> None:
         self._database = database
         self._settings = settings
-        self._duties = duties
+        self._duties = performed or duties(settings.interval)
 
     def run_once(self) -> float:
         """Do what is due; return the seconds until there may be more."""

@@ -18,7 +18,7 @@ from durable_otp.engine.claim import Claim, Limits
 from durable_otp.engine.executor import execute
 from durable_otp.engine.host import Begun
 from durable_otp.engine.outcome import Outcome
-from durable_otp.errors import DatabaseUnreachable, DurableError
+from durable_otp.errors import DatabaseUnreachable, DurableError, WorkflowNotFound
 from durable_otp.otp import InitError, ParentLink
 from durable_otp.otp.interruption import Interruption
 from durable_otp.otp.link import Message
@@ -29,8 +29,10 @@ from durable_otp.runtime.output import Output
 from durable_otp.runtime.pace import Pace
 from durable_otp.runtime.settings import WorkerSettings
 from durable_otp.storage.database import Database
+from durable_otp.storage.definitions import published
 from durable_otp.storage.journal import PostgresJournal, database_now
 from durable_otp.storage.journal_writing import Holder
+from durable_otp.workflow.definition import Definition
 from durable_otp.workflow.json_form import decode
 from durable_otp.workflow.registry import Registry
 
@@ -127,6 +129,20 @@ class Worker:
     def now(self) -> datetime:
         """Return the database's time."""
         return self._database.run(database_now)
+
+    def find_workflow(self, name: str) -> tuple[Mapping[str, Any], Definition | None]:
+        """Return the version that was registered last here, else the one published last."""
+        try:
+            definition = self.registry.get(name)
+        except WorkflowNotFound:
+            described = self._database.run(published, name) if name.isprintable() else None
+            if described is None:
+                raise WorkflowNotFound(
+                    f"Workflow {name!r} is neither known to this node nor published; add its "
+                    "module to the workflows of a node."
+                ) from None
+            return described, None
+        return definition.description(), definition
 
     def begun(self, begun: Begun) -> None:
         """Tell the manager which attempt begins now."""

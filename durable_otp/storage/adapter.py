@@ -12,6 +12,7 @@ from durable_otp.durations import in_seconds
 from durable_otp.storage import queue as claims
 from durable_otp.storage.aftermath import Ended, run_ending
 from durable_otp.storage.families import children_ended
+from durable_otp.storage.family_journal import origin
 from durable_otp.storage.operation import Operation
 from durable_otp.storage.pool import PooledDatabase, known_dsn
 from durable_otp.storage.reports import folded_context
@@ -172,6 +173,11 @@ class PostgresAdapter:
         """Close the connections; claims stay as they are."""
         self._database.close()
 
+    def _first(self, claim: claims.Claim, given: Any) -> Any:
+        """Return what a context starts with: a block's child has its parent's before the block."""
+        sibling = None if claim.is_plain else self._database.run(origin, claim.id).sibling
+        return given if sibling is None else sibling.context
+
     def _job(self, claim: claims.Claim) -> Job:
         given = None if claim.input is None else decode(claim.input)
         return Job(
@@ -181,7 +187,7 @@ class PostgresAdapter:
             queue=claim.queue,
             priority=claim.priority,
             input=given,
-            context=self._database.run(folded_context, claim.id, given),
+            context=self._database.run(folded_context, claim.id, self._first(claim, given)),
             scheduled_at=claim.scheduled_at,
             current_step=claim.current_step,
             lock_token=claim.lock_token,

@@ -9,10 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from durable_otp.storage.descendants import cancel_descendants
 from durable_otp.storage.families import children_ended
 from durable_otp.storage.operation import Operation, Row
-from durable_otp.storage.statements import Statement
-from durable_otp.workflow.json_form import encode
 from durable_otp.workflow.state import State
 
 PARENT_ENDED_MESSAGE = "The execution that started it has failed."
@@ -44,25 +43,7 @@ def aftermath(rows: Sequence[Row]) -> Operation[None]:
     over = [row["id"] for row in rows if row["status"] in (State.FAILED, State.COMPENSATING)]
     if not over:
         return
-    children = yield from lock_descendants(over)
-    if children:
-        error = {"type": "cancelled", "message": PARENT_ENDED_MESSAGE}
-        yield Statement("cancel_executions", {"ids": children, "error": encode(error).decode()})
-
-
-def lock_descendants(ids: Sequence[str]) -> Operation[list[str]]:
-    """Lock all descendants of executions that are locked already, level by level; return them.
-
-    A child that is being made either is there when its level is read, or finds its parent's claim
-    gone.
-    """
-    family: list[str] = []
-    level = list(ids)
-    while level:
-        children = yield Statement("lock_children", {"parents": level})
-        level = [child["id"] for child in children]
-        family += level
-    return family
+    yield from cancel_descendants(over, PARENT_ENDED_MESSAGE)
 
 
 def run_ending(

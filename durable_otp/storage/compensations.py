@@ -5,7 +5,7 @@ from typing import Any
 
 from durable_otp.engine.compensation_journal import Undo
 from durable_otp.engine.journal import Attempt, Failure, LogEntries
-from durable_otp.storage.families import origin
+from durable_otp.storage.family_journal import origin
 from durable_otp.storage.journal_writing import (
     JournalWriter,
     Parameters,

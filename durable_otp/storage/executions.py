@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from durable_otp.errors import AlreadyFinished
-from durable_otp.storage.aftermath import Ended, ended, lock_descendants
+from durable_otp.storage.aftermath import Ended, ended
+from durable_otp.storage.descendants import cancel_families
 from durable_otp.storage.identity import is_id, new_id
 from durable_otp.storage.operation import Operation, transaction
 from durable_otp.storage.reports import not_found, status_of
 from durable_otp.storage.statements import Statement
-from durable_otp.workflow.json_form import encode
 from durable_otp.workflow.state import State
 
 BATCH_SIZE = 1000
@@ -79,10 +79,7 @@ def cancel(execution_id: str, reason: str | None) -> Operation[Ended]:
         raise AlreadyFinished(
             f"Execution {execution_id} is {status} and cannot be cancelled any more."
         )
-    family = [execution_id, *(yield from lock_descendants([execution_id]))]
-    error = {"type": "cancelled", "message": reason or CANCELLED_MESSAGE}
-    rows = yield Statement("cancel_executions", {"ids": family, "error": encode(error).decode()})
-    return ended(rows)
+    return ended((yield from cancel_families([execution_id], reason or CANCELLED_MESSAGE)))
 
 
 def watch(execution_id: str) -> Operation[State]:

@@ -11,9 +11,11 @@ from durable_otp.engine.journal import (
     Failure,
     VisitRecord,
 )
+from durable_otp.storage.calls import CHILD, called_answers, called_parameters
 from durable_otp.storage.compensations import PostgresCompensationJournal
 from durable_otp.storage.database import Database
-from durable_otp.storage.families import PostgresFamilyJournal
+from durable_otp.storage.families import children_ended
+from durable_otp.storage.family_journal import PostgresFamilyJournal
 from durable_otp.storage.identity import new_id
 from durable_otp.storage.journal_writing import (
     Holder,
@@ -41,7 +43,7 @@ class PostgresJournal:
         self._database = database
         self._holder = holder
         self._writer = JournalWriter(database, holder)
-        self.family = PostgresFamilyJournal(database, holder.id)
+        self.family = PostgresFamilyJournal(database, holder.id, holder.lock_token)
         self.compensations = PostgresCompensationJournal(self._writer)
         self.once_results = PostgresOnceJournal(database, holder)
         self._leaves_open: tuple[str, int] | None = None
@@ -95,9 +97,13 @@ class PostgresJournal:
 
         ``attempt`` is the one that waits: a timeout counts for it and for no other.
         """
-        parameters = {"path": path, "visit": visit, "attempt": attempt, **asked(waits)}
+        calls = called_parameters(waits)
+        place = {"path": path, "visit": visit, "attempt": attempt, "calls": calls}
         only_sleeps = all(request.kind == "sleep" for _, request in waits)
-        self._writer.run(suspend if only_sleeps else suspend_and_look, parameters)
+        operation = suspend if only_sleeps else suspend_and_look
+        self._writer.run(operation, {**place, **asked(waits)})
+        if calls is not None:  # a child that is known already may have ended
+            self._database.run(children_ended, [self._holder.id])
 
 
 def journal_since_snapshot(execution_id: str) -> Operation[list[Entry]]:
@@ -114,8 +120,13 @@ def visit_record(execution_id: str, path: str) -> Operation[tuple[VisitRecord, b
     attempts = yield Statement("attempts_of", key)
     waits = yield Statement("waits_of", key)
     recorded = attempts[0]["recorded"]
-    answers = {row["ordinal"]: _earlier(row, recorded + 1) for row in waits}
-    record = VisitRecord(visit, recorded, attempts[0]["failed"], answers)
+    answers: dict[int, Answer | None] = {
+        row["ordinal"]: _earlier(row, recorded + 1) for row in waits if row["kind"] != CHILD
+    }
+    if any(row["kind"] == CHILD for row in waits):
+        answers |= yield from called_answers(key, recorded + 1)
+    known = {ordinal: answer for ordinal, answer in answers.items() if answer is not None}
+    record = VisitRecord(visit, recorded, attempts[0]["failed"], known)
     return record, any(row["is_open"] for row in waits)
 
 
@@ -163,6 +174,8 @@ def _completed(completion: Completion) -> Parameters:
         "next_path": completion.next_path,
         "jumps": completion.jumps,
         "compensation": completion.compensation,
+        "results": None if completion.results is None else json_text(completion.results),
+        "result": None if completion.value is None else json_text(completion.value),
     }
 
 

@@ -16,6 +16,7 @@ from durable_otp.workflow.execution import Execution, StepExecution
 from durable_otp.workflow.state import State, StepState
 
 SHORTEST_ID_PREFIX = 4
+CHILDREN_AT_ONCE = 1000
 _ID_DIGITS = 32
 _HEX = re.compile(r"[0-9a-f]*")
 _PAGES = {"newest": "list_newest", "oldest": "list_oldest"}
@@ -84,7 +85,9 @@ def get_execution(execution_id: str, *, steps: bool = False) -> Operation[Execut
     begun = row.pop("begun")
     if row["status"] == State.COMPENSATING:
         row["compensation_results"] = yield from compensation_results(execution_id)
-    context = yield from folded_context(execution_id, row["input"])
+    before = row.pop("block_context")  # a block's child begins with the context before the block
+    given = row["input"] if before is None else before
+    context = yield from folded_context(execution_id, given)
     return _execution(
         row,
         context=context,
@@ -139,6 +142,26 @@ def list_executions(
         return []
     rows = yield Statement(_PAGES[order], {**parameters, **place})
     return [_execution(row) for row in rows]
+
+
+def list_children(parent: str, status: Statuses = None) -> Operation[list[Execution]]:
+    """Return all children of an execution, in the order in which they were created.
+
+    Raises:
+        ExecutionNotFound: There is no such parent.
+        ValueError: A status is none.
+    """
+    filters = Filters(status=status, parent=parent)
+    yield from _known("inserted_at_of", parent)
+    found: list[Execution] = []
+    while True:
+        after = found[-1].id if found else None
+        page = yield from list_executions(
+            filters, order="oldest", limit=CHILDREN_AT_ONCE, after=after
+        )
+        found += page
+        if len(page) < CHILDREN_AT_ONCE:
+            return found
 
 
 def count_executions(filters: Filters) -> Operation[int]:
@@ -229,7 +252,7 @@ def _open_step(execution_id: str, visit: dict[str, Any], status: StepState) -> S
         duration_ms=None,
         is_compensation=is_compensation,
         compensation_for=path if is_compensation else None,
-        child_id=None,
+        child_id=visit.get("child_id"),
     )
 
 

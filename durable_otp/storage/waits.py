@@ -63,6 +63,9 @@ def suspend_and_look(parameters: Parameters) -> Operation[Sequence[Row]]:
     if not rows:
         return [row for row in (yield Statement("wait_is_recorded", parameters)) if row["recorded"]]
     execution_id = parameters["id"]
+    calls = parameters.get("calls")
+    if calls is not None:
+        yield Statement("create_called_children", {**parameters, **calls})
     answered = yield Statement("has_answers", parameters)
     delivered = yield from _deliver(execution_id)
     if delivered or answered[0]["found"]:

@@ -11,6 +11,7 @@ from durable_otp.workflow.branching import BranchBlock
 from durable_otp.workflow.compensations import Handlers
 from durable_otp.workflow.definition import Definition
 from durable_otp.workflow.failure_hook import hook_name
+from durable_otp.workflow.fanning_out import FanningOut
 from durable_otp.workflow.input_type import check_type, validate
 from durable_otp.workflow.json_form import MAX_BYTES
 from durable_otp.workflow.options import (
@@ -30,7 +31,7 @@ from durable_otp.workflow.stepping import Stepping
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-class Workflow(Stepping):
+class Workflow(Stepping, FanningOut):
     """A named and versioned sequence of steps, written with decorators.
 
     It may grow until it is registered or first started; what is wrong with it is said as early as

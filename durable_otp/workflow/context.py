@@ -6,6 +6,7 @@ from typing import Any
 
 from durable_otp.workflow.delta import Operation, fold, merged
 from durable_otp.workflow.json_form import MAX_BYTES, canonical, encode, in_key_order
+from durable_otp.workflow.results import Result, Results
 
 _ABSENT: Any = object()
 
@@ -24,7 +25,8 @@ class Context(MutableMapping[str, Any]):
         step: The name of the step that runs.
         attempt: 1 for the first attempt of this visit.
         idempotency_key: The same for every attempt of this visit, and for no other.
-        results: The results of the latest parallel block, by name.
+        results: The results of the latest parallel or each block, by name: `Ok` or `Err`, a list
+            of them after an each.
     """
 
     def __init__(  # noqa: PLR0913 - the facts of one attempt, all by keyword
@@ -37,7 +39,7 @@ class Context(MutableMapping[str, Any]):
         step: str,
         attempt: int = 1,
         idempotency_key: str = "",
-        results: Mapping[str, Any] | None = None,
+        results: Mapping[str, Result | list[Result]] | None = None,
         max_payload: int = MAX_BYTES,
     ) -> None:
         self.input = input
@@ -46,7 +48,7 @@ class Context(MutableMapping[str, Any]):
         self.step = step
         self.attempt = attempt
         self.idempotency_key = idempotency_key
-        self.results = dict(results or {})
+        self.results: Results = dict(results or {})
         self._before = values
         self._now: dict[str, Any] = dict(values)
         self._touched: set[str] = set()  # may differ from before: read and mutable, or written

@@ -10,7 +10,9 @@ from datetime import datetime
 from typing import Any, Protocol, overload
 
 from durable_otp.errors import NotInStepError
+from durable_otp.workflow.child_call import ChildMaker
 from durable_otp.workflow.context import Context
+from durable_otp.workflow.results import Result, Results
 from durable_otp.workflow.suspension import WaitRequest
 
 
@@ -20,6 +22,11 @@ class StepRun(Protocol):
     @property
     def context(self) -> Context:
         """The context of this attempt."""
+        ...
+
+    @property
+    def children(self) -> ChildMaker:
+        """What makes children of this execution."""
         ...
 
     def wait(self, request: WaitRequest) -> Any:
@@ -114,3 +121,21 @@ def execution_id() -> str:
 def current_step() -> str:
     """Return the name of the step that runs now."""
     return step_run("current_step()").context.step
+
+
+def parallel_results() -> Results:
+    """Return the results of the latest parallel or each block: an `Ok` or an `Err` by name."""
+    return dict(step_run("parallel_results()").context.results)
+
+
+def parallel_result(name: str) -> Result | list[Result]:
+    """Return one result of the latest parallel block, or the list of the latest each.
+
+    Raises:
+        KeyError: It has no result of this name.
+    """
+    results = step_run("parallel_result()").context.results
+    if name not in results:
+        known = ", ".join(map(repr, results)) or "none"
+        raise KeyError(f"the latest parallel block has no result {name!r}; it has {known}")
+    return results[name]

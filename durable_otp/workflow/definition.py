@@ -5,7 +5,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import CodeType
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from durable_otp.workflow import failure_hook, input_type
 from durable_otp.workflow.compensations import Compensation
 from durable_otp.workflow.json_form import MAX_BYTES, encode
-from durable_otp.workflow.nodes import Node
+from durable_otp.workflow.nodes import Each, Node, Parallel
 from durable_otp.workflow.places import Place, destination, places
 from durable_otp.workflow.retry import Retry
 from durable_otp.workflow.schedule import ScheduleSettings
@@ -65,6 +65,30 @@ class Definition:
     def destination(self, path: str, target: str) -> str | None:
         """Return where a jump from a node leads; None if it leads nowhere."""
         return destination(self._places, path, target)
+
+    def of_child(self, path: str) -> "Definition":
+        """Return the part that a parallel block's child runs: the node at a path and what is in it.
+
+        Raises:
+            KeyError: No node has this path.
+        """
+        return replace(self, nodes=(self.node(path),))
+
+    def of_item(self, path: str, item: Any, index: int) -> "Definition":
+        """Return the part that an ``each``'s child runs: its function, for one item.
+
+        Raises:
+            KeyError: No ``each`` has this path.
+        """
+        node = self.node(path)
+        if not isinstance(node, Each):
+            raise KeyError(f"Workflow {self.name!r} has no each {path!r}.")
+        return replace(self, nodes=(node.child(item, index),))
+
+    @cached_property
+    def fans_out(self) -> bool:
+        """Whether there is any parallel or each block in it."""
+        return any(isinstance(node, Parallel | Each) for node in self.every_node())
 
     def validate_input(self, value: Any, *, max_bytes: int = MAX_BYTES) -> tuple[Any, Any]:
         """Return an input as its type and in its JSON form; raise ``InvalidInput`` if refused."""

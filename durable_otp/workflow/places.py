@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from durable_otp.workflow.nodes import Branch, Node
+from durable_otp.workflow.nodes import Branch, Node, Parallel
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ def destination(found: dict[str, Place], source: str, target: str) -> str | None
     """Return the path that a jump from one node leads to; None if it leads nowhere.
 
     A target is a node of the same sequence or of one around it, by name or by path: a jump may
-    leave a block and never enters one.
+    leave a branch and never enters a block; a child of a parallel block is a world of its own.
     """
     place: Place | None = found[source]
     while place is not None:
@@ -47,3 +47,6 @@ def _survey(
         if isinstance(node, Branch):
             for clause in node.clauses:
                 _survey(clause.nodes, following, node.path, found)
+        elif isinstance(node, Parallel):
+            for child in node.nodes:  # a child ends behind its node, and no jump leaves it
+                _survey((child,), None, None, found)

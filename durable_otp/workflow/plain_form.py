@@ -13,6 +13,8 @@ from uuid import UUID
 from pydantic import BaseModel
 from pydantic_core import MultiHostUrl, Url, to_jsonable_python
 
+from durable_otp.workflow.results import Err, Ok
+
 _DATED = (date, time, timedelta)
 _TEXTUAL = (
     Decimal,
@@ -40,6 +42,11 @@ def as_plain(value: Any) -> str | dict[str, Any] | list[Any] | None:
         return base64.b64encode(value).decode()
     if isinstance(value, BaseModel):
         return value.model_dump(warnings=False)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {item.name: getattr(value, item.name) for item in dataclasses.fields(value)}
-    return list(value) if isinstance(value, deque) else None
+    if isinstance(value, deque | Ok | Err):
+        return list(value) if isinstance(value, deque) else value.stored()
+    is_record = dataclasses.is_dataclass(value) and not isinstance(value, type)
+    return (
+        {item.name: getattr(value, item.name) for item in dataclasses.fields(value)}
+        if is_record
+        else None
+    )

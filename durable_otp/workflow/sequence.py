@@ -42,6 +42,10 @@ class Sequence:
         self.nodes.append(node)
         return node
 
+    def replace(self, before: Node, after: Node) -> None:
+        """Put another node in the place of one that was added."""
+        self.nodes[self.nodes.index(before)] = after
+
     def block_name(self, kind: str) -> str:
         """Return the name of the next unnamed block: ``branch_1``, counted per kind."""
         self._blocks[kind] = self._blocks.get(kind, 0) + 1
@@ -64,6 +68,10 @@ class OpenSequences:
     def innermost(self) -> Sequence:
         """The sequence that takes what is defined now."""
         return self._open[-1]
+
+    def is_open(self, sequence: Sequence) -> bool:
+        """Return whether a sequence still takes nodes."""
+        return any(sequence is each for each in self._open)
 
     @contextmanager
     def inside(self, sequence: Sequence) -> Iterator[None]:

@@ -34,20 +34,50 @@ def takes_context(function: Callable[..., Any], subject: str) -> bool:
     Raises:
         DefinitionError: It is neither, or its body would not run when called.
     """
-    if not callable(function):
-        raise DefinitionError(f"{subject} must be a function, not {function!r}.")
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise DefinitionError(f"{subject} must not yield: a generator's body does not run.")
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
-        raise DefinitionError(f"{subject} has no signature; wrap it in a function.") from None
+    parameters = _parameters(function, subject)
     positional = [item for item in parameters if item.kind in _POSITIONAL]
     required = [item for item in parameters if _is_required(item)]
     if len(required) > 1 or (required and required[0] not in positional):
         names = ", ".join(item.name for item in required)
         raise DefinitionError(f"{subject} must be f(ctx) or f(), but needs {names}.")
     return bool(positional)
+
+
+def takes_all(
+    function: Callable[..., Any], forms: tuple[tuple[str, ...], ...], subject: str
+) -> int:
+    """Return how many of its arguments a function takes: as many as the longest form that fits.
+
+    Args:
+        function: What is to be called with positional arguments.
+        forms: The names of the arguments, for each way it may be called; the longest last.
+        subject: How a message calls it.
+
+    Raises:
+        DefinitionError: It can be called in none of these ways.
+    """
+    parameters = _parameters(function, subject)
+    positional = [item for item in parameters if item.kind in _POSITIONAL]
+    takes_any = any(item.kind is inspect.Parameter.VAR_POSITIONAL for item in positional)
+    required = [item for item in parameters if _is_required(item)]
+    keyword_only = [item for item in required if item not in positional]
+    for form in reversed(forms):
+        fits = len(required) <= len(form) <= (len(form) if takes_any else len(positional))
+        if fits and not keyword_only:
+            return len(form)
+    ways = " or ".join(f"f({', '.join(form)})" for form in forms)
+    raise DefinitionError(f"{subject} must be {ways}.")
+
+
+def _parameters(function: Callable[..., Any], subject: str) -> list[inspect.Parameter]:
+    if not callable(function):
+        raise DefinitionError(f"{subject} must be a function, not {function!r}.")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise DefinitionError(f"{subject} must not yield: a generator's body does not run.")
+    try:
+        return list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        raise DefinitionError(f"{subject} has no signature; wrap it in a function.") from None
 
 
 def _is_required(parameter: inspect.Parameter) -> bool:

@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, Final, Literal
 
+from durable_otp.workflow.child_call import ChildCall
 from durable_otp.workflow.human_input import Question
 
 OnTimeout = Literal["resume", "fail"]
@@ -47,6 +48,8 @@ class WaitRequest:
     timeout_value: Any = NO_VALUE
     on_timeout: OnTimeout = "resume"
     question: Question | None = None
+    child: ChildCall | None = None
+    """The execution to create, for a wait of the kind "child"."""
 
     def __str__(self) -> str:
         return described(self.kind, self.names)

@@ -159,3 +159,15 @@ def test_list_goes_on_after_the_last_of_a_page(project, client):
 
     assert [each["id"] for each in page + rest] == newest_first
     assert [each["id"] for each in project.json("list", "--oldest")] == newest_first[::-1]
+
+
+def test_inspect_shows_the_children_of_an_execution(project, tables):
+    parent = tables.add("waiting")
+    failed = tables.add("failed", parent_id=parent, error={"type": "E", "message": "no"})
+    for _ in range(21):
+        tables.add("completed", parent_id=parent)
+    said = project.run("inspect", parent)
+    assert failed in said
+    assert "E: no" in said
+    assert "... and 2 more: durable-otp list --parent ID" in said
+    assert "Child" not in project.run("inspect", failed)

@@ -89,7 +89,7 @@ def test_the_next_deadline_is_the_earliest(clocked: Tables, clock: Database) -> 
 def test_a_start_with_a_deadline_tells_who_sleeps_until_the_next(
     clocked: Tables, clock: Database
 ) -> None:
-    with clocked.listen("sleep") as sleepers:
+    with clocked.listen("timeout") as sleepers:
         start(clock, None)
         assert heard(sleepers, within=0.05) == []
         start(clock, 5.0)

@@ -9,7 +9,13 @@ from typing import Any
 from durable_otp.engine.claim import Claim, Limits
 from durable_otp.engine.compensation_journal import Undo
 from durable_otp.engine.executor import execute
-from durable_otp.engine.family_journal import Origin
+from durable_otp.engine.family_journal import (
+    BlockState,
+    ChildResult,
+    Opening,
+    Origin,
+    Sibling,
+)
 from durable_otp.engine.host import Begun
 from durable_otp.engine.journal import (
     Answer,
@@ -22,8 +28,10 @@ from durable_otp.engine.journal import (
 )
 from durable_otp.engine.outcome import Outcome
 from durable_otp.engine.position import first_context
-from durable_otp.errors import ClaimLost
+from durable_otp.errors import ClaimLost, WorkflowNotFound
 from durable_otp.workflow.builder import Workflow
+from durable_otp.workflow.child_call import ChildCall
+from durable_otp.workflow.definition import Definition
 from durable_otp.workflow.delta import fold
 from durable_otp.workflow.json_form import canonical
 from durable_otp.workflow.suspension import NO_VALUE, WaitRequest
@@ -205,12 +213,58 @@ class MemoryCompensations:
 
 @dataclass
 class MemoryFamily:
-    """Implements `engine.family_journal.FamilyJournal` beside a `MemoryJournal`."""
+    """Implements `engine.family_journal.FamilyJournal`; a test says how the children ended."""
 
     journal: MemoryJournal
+    sibling: Sibling | None = None
+    openings: list[Opening] = field(default_factory=list)
+    ended: dict[tuple[str, int], list[ChildResult]] = field(default_factory=dict)
+    started: dict[str, ChildCall] = field(default_factory=dict)
 
     def origin(self) -> Origin:
-        return Origin(self.journal.is_compensating, None)
+        return Origin(self.journal.is_compensating, self.sibling)
+
+    def latest_results(self) -> Mapping[str, Any] | None:
+        found = [each.results for each in self.journal.completions if each.results is not None]
+        return found[-1] if found else None
+
+    def block(self, path: str, visit: int) -> BlockState | None:
+        for opening in self.openings:
+            if (opening.path, opening.visit) == (path, visit):
+                is_live = (path, visit) not in self.ended
+                return BlockState(opening.total, opening.total, is_live, opening.on_error)
+        return None
+
+    def open(self, opening: Opening) -> None:
+        self.openings.append(opening)
+        self.journal.ended = ("waiting", opening.path)
+
+    def children(self, path: str, visit: int) -> Sequence[ChildResult]:
+        return self.ended[path, visit]
+
+    def start(self, child: ChildCall, key: str) -> str:
+        self.started.setdefault(key, child)
+        return f"id of {key}"
+
+    def end(self, *results: Any) -> None:
+        """Let the children of the block that was opened last end: values, or errors to fail by."""
+        opening = self.openings[-1]
+        self.ended[opening.path, opening.visit] = [
+            _child_result(opening, index, result) for index, result in enumerate(results)
+        ]
+
+
+def _child_result(opening: Opening, index: int, result: Any) -> ChildResult:
+    failed = isinstance(result, Exception)
+    return ChildResult(
+        id=f"child {index}",
+        index=index,
+        start_path=opening.starts[min(index, len(opening.starts) - 1)][0],
+        status="failed" if failed else "completed",
+        result=None if failed else result,
+        error={"type": type(result).__name__, "message": str(result)} if failed else None,
+        ended_at=datetime(2026, 1, 2, tzinfo=UTC),
+    )
 
 
 @dataclass
@@ -225,6 +279,9 @@ class NotingHost:
 
     def now(self) -> datetime:
         return datetime(2026, 1, 2, tzinfo=UTC)
+
+    def find_workflow(self, name: str) -> tuple[Mapping[str, Any], Definition | None]:
+        raise WorkflowNotFound(f"{name!r} is not known")
 
     def begun(self, begun: Begun) -> None:
         self.notes.append(f"begun {begun.attempt.path} {begun.attempt.number}")
@@ -256,13 +313,22 @@ def run(
     given: Any = None,
     *,
     journal: MemoryJournal | None = None,
+    family: MemoryFamily | None = None,
     host: NotingHost | None = None,
     limits: Limits = LIMITS,
     queue: str = "default",
 ) -> Outcome:
     """Give an execution to the engine once."""
     journal = MemoryJournal() if journal is None else journal
-    is_fresh = not (journal.completions or journal.failures or journal.waits)
-    is_plain = not journal.is_compensating
-    claim = Claim("an id", canonical(given, what="input"), queue, "default", is_fresh, is_plain)
+    family = journal.family if family is None else family
+    journal.family = family
+    is_begun = journal.completions or journal.failures or journal.waits or family.openings
+    claim = Claim(
+        "an id",
+        canonical(given, what="input"),
+        queue,
+        "default",
+        is_fresh=not is_begun,
+        is_plain=family.sibling is None and not journal.is_compensating,
+    )
     return execute(claim, workflow.definition(), journal, host or NotingHost(), limits)

@@ -13,7 +13,7 @@ from durable_otp.storage.migrator import Migrator
 from durable_otp.storage.statements import in_schema
 
 TABLES = (
-    "workflow_executions, step_executions, waits, events, once_results, pending_inputs, "
+    "workflow_executions, fan_outs, step_executions, waits, events, once_results, pending_inputs, "
     "scheduled_workflows, schedule_slots, definitions, nodes, queue_managers, queues, commands, "
     "subscriptions"
 )
@@ -116,6 +116,9 @@ class Tables:
 
     def empty(self) -> None:
         """Remove every row."""
+        self.sql(
+            "UPDATE durable.workflow_executions SET parent_id = NULL WHERE parent_id IS NOT NULL"
+        )
         for table in TABLES.split(", ")[::-1]:
             self.sql(f"DELETE FROM durable.{table}")
 

@@ -177,7 +177,7 @@ def test_a_resumed_run_stands_where_the_first_one_stood(seed: int) -> None:
     given = workflow.definition()
     last = [journal.completions.pop() for journal in (whole, pieces)]
     assert last[0].changes == last[1].changes
-    contexts = [locate(given, None, journal.entries()).context for journal in (whole, pieces)]
+    contexts = [locate(given, {}, journal.entries()).context for journal in (whole, pieces)]
     assert contexts[0] == contexts[1]
     assert contexts[0]["sum"] == sum(range(249))
     assert len(whole.entries()) <= 101

@@ -43,10 +43,10 @@ ORDER BY ordinal;
 -- The workflow row is locked, not written: a claim that was lost meanwhile writes nothing.
 INSERT INTO durable.step_executions
     (id, execution_id, position, path, name, type, visit, attempt, status, output, changes, snapshot,
-     next_path, jumps, compensation, logs, started_at, completed_at, duration_ms)
+     results, next_path, jumps, compensation, logs, started_at, completed_at, duration_ms)
 SELECT %(step_id)s::uuid, held.id, %(position)s, %(path)s, %(name)s, %(type)s, %(visit)s, %(attempt)s,
-       'completed', %(output)s::jsonb, %(changes)s::jsonb, %(snapshot)s::jsonb, %(next_path)s,
-       %(jumps)s, %(compensation)s, %(logs)s::jsonb,
+       'completed', %(output)s::jsonb, %(changes)s::jsonb, %(snapshot)s::jsonb, %(results)s::jsonb,
+       %(next_path)s, %(jumps)s, %(compensation)s, %(logs)s::jsonb,
        durable.now() - make_interval(secs => %(duration)s), durable.now(),
        (%(duration)s * 1000)::integer
 FROM (SELECT e.id FROM durable.workflow_executions e
@@ -62,16 +62,18 @@ RETURNING id;
 WITH done AS (
     UPDATE durable.workflow_executions
     SET status = 'completed', completed_at = durable.now(), updated_at = durable.now(),
-        current_step = NULL, lock_token = NULL, locked_by = NULL, locked_at = NULL, begun = NULL
+        current_step = NULL, lock_token = NULL, locked_by = NULL, locked_at = NULL, begun = NULL,
+        result = %(result)s::jsonb
     WHERE id = %(id)s::uuid AND lock_token = %(lock_token)s::uuid AND status = 'running'
     RETURNING id, watched, parent_id
 ), last AS (
     INSERT INTO durable.step_executions
         (id, execution_id, position, path, name, type, visit, attempt, status, output, changes,
-         snapshot, next_path, compensation, logs, started_at, completed_at, duration_ms)
+         snapshot, results, next_path, compensation, logs, started_at, completed_at, duration_ms)
     SELECT %(step_id)s::uuid, done.id, %(position)s, %(path)s, %(name)s, %(type)s, %(visit)s,
-           %(attempt)s, 'completed', %(output)s::jsonb, %(changes)s::jsonb, %(snapshot)s::jsonb, NULL,
-           %(compensation)s, %(logs)s::jsonb, durable.now() - make_interval(secs => %(duration)s), durable.now(),
+           %(attempt)s, 'completed', %(output)s::jsonb, %(changes)s::jsonb, %(snapshot)s::jsonb,
+           %(results)s::jsonb, NULL, %(compensation)s, %(logs)s::jsonb,
+           durable.now() - make_interval(secs => %(duration)s), durable.now(),
            (%(duration)s * 1000)::integer
     FROM done
 )

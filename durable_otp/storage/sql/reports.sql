@@ -7,25 +7,39 @@ SELECT e.id::text, e.workflow, e.version, e.status, e.queue, e.priority, e.input
        CASE WHEN e.lock_token IS NULL THEN e.current_step
             ELSE coalesce(e.begun ->> 'path', e.current_step) END AS current_step,
        e.parent_id::text, e.scheduled_at, e.started_at, e.completed_at, e.inserted_at, e.updated_at,
-       e.locked_by, e.crashes, e.interruptions, e.compensation_results, e.begun
+       e.locked_by, e.crashes, e.interruptions, e.compensation_results, e.begun,
+       f.context AS block_context
 FROM durable.workflow_executions e
+LEFT JOIN durable.fan_outs f
+    ON f.execution_id = e.parent_id AND f.path = e.parent_path AND f.visit = e.parent_visit
+   AND e.parent_index IS NOT NULL
 WHERE e.id = %(id)s::uuid;
 
 -- name: steps_of
--- Every attempt, in the order in which they ended.
-SELECT id::text, path, name, type, visit, attempt, status, output, error, logs, started_at,
-       completed_at, duration_ms, is_compensation, nullif(compensation_for, '') AS compensation_for,
-       child_id::text
-FROM durable.step_executions
-WHERE execution_id = %(id)s::uuid
-ORDER BY position, completed_at, visit, attempt, id;
+-- Every attempt, in the order in which they ended, and the workflow that each called last.
+SELECT s.id::text, s.path, s.name, s.type, s.visit, s.attempt, s.status, s.output, s.error, s.logs,
+       s.started_at, s.completed_at, s.duration_ms, s.is_compensation,
+       nullif(s.compensation_for, '') AS compensation_for,
+       coalesce(s.child_id, (
+           SELECT child.id FROM durable.workflow_executions child
+           WHERE child.parent_id = s.execution_id AND child.parent_path = s.path
+             AND child.parent_visit = s.visit AND child.parent_index IS NULL
+             AND child.inserted_at <= s.completed_at
+           ORDER BY child.inserted_at DESC, child.id DESC
+           LIMIT 1))::text AS child_id
+FROM durable.step_executions s
+WHERE s.execution_id = %(id)s::uuid
+ORDER BY s.position, s.completed_at, s.visit, s.attempt, s.id;
 
 -- name: open_visits_of
 -- The visits that wait for something; a visit's attempts are those recorded and this one.
 SELECT w.path, w.visit, min(w.created_at) AS started_at,
        1 + (SELECT count(*) FROM durable.step_executions s
             WHERE s.execution_id = %(id)s::uuid AND s.path = w.path AND s.visit = w.visit
-              AND s.status = 'failed' AND NOT s.is_compensation)::integer AS attempt
+              AND s.status = 'failed' AND NOT s.is_compensation)::integer AS attempt,
+       (SELECT f.kind FROM durable.fan_outs f
+        WHERE f.execution_id = %(id)s::uuid AND f.path = w.path AND f.visit = w.visit) AS type,
+       max(w.child_id::text) AS child_id
 FROM durable.waits w
 WHERE w.execution_id = %(id)s::uuid AND w.status = 'open'
 GROUP BY w.path, w.visit

@@ -120,7 +120,7 @@ WITH due AS MATERIALIZED (
     SELECT e.id
     FROM durable.waits w
     JOIN durable.workflow_executions e ON e.id = w.execution_id
-    WHERE w.status = 'open' AND w.kind <> 'sleep' AND w.due_at <= durable.now()
+    WHERE w.status = 'open' AND w.kind NOT IN ('sleep', 'child') AND w.due_at <= durable.now()
       AND e.status = 'waiting'
     ORDER BY w.due_at
     LIMIT %(batch_size)s
@@ -129,7 +129,7 @@ WITH due AS MATERIALIZED (
     UPDATE durable.waits w
     SET status = 'timed_out', answered_at = durable.now()
     WHERE w.execution_id IN (SELECT due.id FROM due)
-      AND w.status = 'open' AND w.kind <> 'sleep' AND w.due_at <= durable.now()
+      AND w.status = 'open' AND w.kind NOT IN ('sleep', 'child') AND w.due_at <= durable.now()
     RETURNING w.id, w.execution_id, w.names, w.on_timeout, w.ordinal
 ), questions AS (
     UPDATE durable.pending_inputs i
