@@ -21,7 +21,7 @@ from tests.support.tree import Tree, kill
 SECONDS_BETWEEN_KILLS = 0.15
 BYTES_BETWEEN_KILLS = 600
 MANY = 1_000_000
-ENABLED = KINDS - {"parallel", "each", "child"}
+ENABLED = KINDS
 
 
 def shapes_of(first: int, count: int) -> list[Shape]:
