@@ -19,7 +19,7 @@ from tests.support.shapes import KINDS, Shape
 from tests.support.tree import Tree, kill
 
 SECONDS_BETWEEN_KILLS = 0.15
-BYTES_BETWEEN_KILLS = 600
+BYTES_BETWEEN_KILLS = 1_500  # of the ledger: about a dozen bodies
 MANY = 1_000_000
 ENABLED = KINDS
 

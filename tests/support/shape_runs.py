@@ -176,26 +176,27 @@ def _undone(execution: Execution, ending: Ending) -> list[list[tuple[str, str]]]
 
 
 def _odd_traces(traces: list[Trace], seen: dict[str, list[Lines]], *, crashes: bool) -> list[str]:
-    """Return what ran without leave, and what should have run and did not."""
-    found = []
-    left = Counter((name, lines) for name, several in seen.items() for lines in several)
+    """Return what should have run and did not, and what ran without leave.
+
+    With crashes, a child that fails is called once or more often: a crash is an attempt, too.
+    """
+    ran = Counter((name, lines) for name, several in seen.items() for lines in several)
+    whole = [trace for trace in traces if trace.lines and not trace.cut]
+    free = {(trace.workflow, trace.lines) for trace in whole if trace.repeatable and crashes}
+    needed = Counter((trace.workflow, trace.lines) for trace in whole)
+    needed.update({key: 1 - needed[key] for key in free})
+    missing = [f"{name} should have run {lines}" for name, lines in (needed - ran).elements()]
     cut = [trace for trace in traces if trace.cut]
-    for trace in traces:
-        key = (trace.workflow, trace.lines)
-        if trace.lines and not trace.cut and not left[key]:
-            found.append(f"{trace.workflow} should have run {trace.lines}")
-        left[key] -= 1
-    odd = [key for key, times in left.items() for _ in range(times)]
-    return found + [
+    return missing + [
         f"{name} should not have run {lines}"
-        for name, lines in odd
-        if not _is_allowed(name, lines, cut, traces if crashes else [])
+        for name, lines in (ran - needed).elements()
+        if (name, lines) not in free and not _is_allowed(name, lines, cut)
     ]
 
 
-def _is_allowed(name: str, lines: Lines, cut: list[Trace], repeatable: list[Trace]) -> bool:
-    again = any((e.workflow, e.lines, e.repeatable) == (name, lines, True) for e in repeatable)
+def _is_allowed(name: str, lines: Lines, cut: list[Trace]) -> bool:
+    """Return whether a trace may have ended early, which each may only once."""
     match = next((e for e in cut if e.workflow == name and e.lines[: len(lines)] == lines), None)
-    if match is not None and not again:
+    if match is not None:
         cut.remove(match)
-    return again or match is not None
+    return match is not None
