@@ -92,7 +92,7 @@ block.step(name="after")(
 @pytest.fixture(scope="module")
 def tree(postgres_dsn: str) -> Iterator[Tree]:
     workflows = (leaf, middle, top, caller, again, forgetful, lost, block)
-    settings = {**STILL, "sleep_waker": {"interval": "100ms"}}
+    settings = {**STILL, "wait_timeouts": {"interval": "100ms"}}
     with (
         fresh_schema(postgres_dsn) as schema,
         running(postgres_dsn, schema, *workflows, queues={"default": still_queue(3)},

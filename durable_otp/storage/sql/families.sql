@@ -289,6 +289,9 @@ WITH asked AS (
     RETURNING id, queue
 ), told AS (
     SELECT pg_notify('durable:queue', queue) FROM (SELECT DISTINCT queue FROM called) q
+    UNION ALL
+    SELECT pg_notify('durable:timeout', '')
+    WHERE EXISTS (SELECT FROM awaited WHERE patience IS NOT NULL OR timeout IS NOT NULL)
 )
 SELECT called.id::text, (SELECT count(*) FROM told) AS told FROM called;
 
