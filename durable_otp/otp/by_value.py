@@ -2,6 +2,7 @@
 
 dill carries a function of an importable module as its name only. A script, a notebook or a test
 module cannot be imported by that name elsewhere, so their functions and classes travel whole.
+A module that such code uses travels as its name, never with what it holds in this process.
 """
 
 import sys
@@ -9,6 +10,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterable
 from importlib.machinery import PathFinder
+from types import ModuleType
 from typing import Any
 
 import dill
@@ -18,6 +20,7 @@ from durable_otp.errors import ConfigError
 
 _whole = threading.local()
 _located_by_dill: Callable[..., bool] = _dill._locate_function  # noqa: SLF001 - no public hook
+_named_by_dill: Callable[[ModuleType], bool] = _dill._is_builtin_module  # noqa: SLF001 - likewise
 
 
 def pack(value: Any, what: str, modules: Iterable[str] = ()) -> bytes:
@@ -33,6 +36,7 @@ def pack(value: Any, what: str, modules: Iterable[str] = ()) -> bytes:
         ConfigError: naming what cannot be carried.
     """
     _whole.modules = {name for name in modules if not is_importable(name)}
+    _whole.is_packing = True
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", dill.PicklingWarning)  # it would fail on arrival
@@ -43,7 +47,7 @@ def pack(value: Any, what: str, modules: Iterable[str] = ()) -> bytes:
             "plain values, and open files, sockets and locks inside them."
         ) from error
     finally:
-        _whole.modules = set()
+        _whole.modules, _whole.is_packing = set(), False
 
 
 def unpack(packed: bytes) -> Any:
@@ -75,4 +79,15 @@ def _is_located(obj: Any, *args: Any, **kwargs: Any) -> bool:
     return _located_by_dill(obj, *args, **kwargs)
 
 
+def _is_named(module: ModuleType) -> bool:
+    """Return whether a module travels as its name; dill sends those of a checkout with all state.
+
+    Their state would replace that of the process it arrives in, or hold what cannot be carried.
+    """
+    return _named_by_dill(module) or (
+        getattr(_whole, "is_packing", False) and is_importable(module.__name__)
+    )
+
+
 _dill._locate_function = _is_located  # noqa: SLF001 - as above; a test holds it to what it does
+_dill._is_builtin_module = _is_named  # noqa: SLF001 - likewise

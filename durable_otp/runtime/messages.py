@@ -24,6 +24,7 @@ DONE = "done"
 LOOK = "look"
 FINISH = "finish"
 TREE = "tree"
+WORKFLOWS = "workflows"
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,8 @@ class NodeHooks(RootHooks):
     preload: tuple[str, ...] = ()
     allow_threads: bool = False
     _push: Any = field(default=None, repr=False)
+    _told: tuple[Any, Any] = field(default=(None, None), repr=False)
+    """The registrar that was told the workflows, and which."""
 
     def before_children(self, root: Root) -> None:
         """Import what every process needs, once: a fork shares it, copy on write."""
@@ -89,7 +91,9 @@ class NodeHooks(RootHooks):
     ) -> dict[str, Any] | None:
         """Answer the host: the tree, the workflows, or a message to pass to a manager."""
         if kind == messages.TREE:
-            return self._state(root)
+            return _state(root)
+        if kind == messages.WORKFLOWS:
+            return {"workflows": _workflows(root)}
         if kind == messages.LOOK:
             return {"sent": root.send(fields["child_id"], messages.LOOK)}
         return None
@@ -101,15 +105,19 @@ class NodeHooks(RootHooks):
 
     def _tell_registrar(self, root: Root) -> None:
         self._push = None
-        root.send("registrar", messages.TREE, self._state(root))
+        registrar, workflows = root.server.actor.child("registrar"), _workflows(root)
+        if self._told[0] is not registrar or self._told[1] is not workflows:
+            self._told = registrar, workflows  # they are large, and change with a manager only
+            root.send("registrar", messages.WORKFLOWS, {"workflows": workflows})
+        root.send("registrar", messages.TREE, _state(root))
 
-    def _state(self, root: Root) -> dict[str, Any]:
-        now = datetime.fromtimestamp(wall_clock(), UTC)
-        return {
-            "hostname": socket.gethostname(),
-            "tree": tree_view.view(root.tree(), now, monotonic()),
-            "workflows": _workflows(root),
-        }
+
+def _state(root: Root) -> dict[str, Any]:
+    now = datetime.fromtimestamp(wall_clock(), UTC)
+    return {
+        "hostname": socket.gethostname(),
+        "tree": tree_view.view(root.tree(), now, monotonic()),
+    }
 
 
 def _workflows(root: Root) -> list[dict[str, Any]]:

@@ -39,6 +39,7 @@ class Registrar:
         """Take note of the tree as the root sees it."""
         if message.kind == messages.TREE:
             self._tree = message.fields["tree"]
+        if message.kind == messages.WORKFLOWS:
             self._workflows = message.fields["workflows"]
 
     def run_once(self) -> float:

@@ -196,7 +196,7 @@ class Runtime:
 
     def _publish(self) -> None:
         """Make workflows and schedules known before anybody is told that the tree is up."""
-        found = self._running().request(messages.TREE)["workflows"]
+        found = self._running().request(messages.WORKFLOWS)["workflows"]
         if found:
             self._run(publish, [messages.as_published(each) for each in found])
             self._run(declare, messages.declared_schedules(found))

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from durable_otp import ConfigError, Runtime
+from durable_otp.runtime import messages
 from durable_otp.runtime.tree import SIBLINGS
 from tests.support.postgres import fresh_database
 from tests.support.sink import sink
@@ -216,3 +217,10 @@ def test_a_disabled_node_runs_nothing_but_its_registrar(dsn: str, schema: str) -
     with running(dsn, schema, sink(), queue_enabled=False) as tree:
         assert [node["id"] for node in tree.runtime.tree()["tree"]["children"]] == ["registrar"]
         assert tree.start().status() == "pending"
+
+
+def test_the_tree_is_told_without_the_definitions(dsn: str, schema: str) -> None:
+    """They are many times larger, and the tree is told ten times a second."""
+    with running(dsn, schema, sink(), queues=TWO, **STILL) as tree:
+        answer = tree.runtime._running().request(messages.TREE)
+        assert set(answer) == {"hostname", "tree"}

@@ -308,6 +308,8 @@ def test_a_timeout_fails_the_step_or_the_execution(tree: Tree) -> None:
     step, whole = [tree.until(handle, "failed") for handle in handles]
     assert step.error["type"] == "WaitTimeout"
     assert [s.status for s in step.steps] == ["failed"]
+    attempts = [(s.path, s.attempt, s.status, s.error["type"]) for s in whole.steps]
+    assert attempts == [(step.steps[0].path, 1, "failed", "wait_timeout")]
     assert (whole.error["type"], "'boss'" in whole.error["message"]) == ("wait_timeout", False)
     assert '"boss"' in whole.error["message"]
     assert tree.durable.list_pending_inputs(whole.id) == []

@@ -140,6 +140,15 @@ def test_a_killed_sibling_is_restarted_and_nobody_else(tree: Tree, name: str) ->
     tree.start(one="nap:0.1").result(timeout=30)
 
 
+def test_a_new_registrar_is_told_the_workflows(tree: Tree) -> None:
+    tree.sql("UPDATE {s}.nodes SET workflows = '[]'")
+    pid = tree.child("registrar")["pid"]
+    kill(pid)
+    tree.replaced("registrar", pid)
+    named = "SELECT id FROM {s}.nodes WHERE workflows <> '[]'"
+    wait_until(lambda: tree.sql(named), what="the node's workflows")
+
+
 def test_the_interruption_of_the_last_number_is_final(
     dsn: str, schema: str, tmp_path: Path
 ) -> None:

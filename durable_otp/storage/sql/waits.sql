@@ -162,7 +162,29 @@ WITH due AS MATERIALIZED (
         updated_at = durable.now()
     FROM decided
     WHERE e.id = decided.id
-    RETURNING e.id, e.status, e.queue, e.watched, e.parent_id
+    RETURNING e.id, e.status, e.queue, e.watched, e.parent_id, e.error
+), attempted AS (  -- the attempt that has asked ends with its execution, and is a row as all are
+    INSERT INTO durable.step_executions
+        (id, execution_id, position, path, name, visit, attempt, status, error, started_at,
+         completed_at)
+    SELECT gen_random_uuid(), m.id, done.position + 1, asked.path,
+           regexp_replace(asked.path, '^.*/', ''), asked.visit, done.attempts + 1, 'failed',
+           m.error, asked.started_at, durable.now()
+    FROM moved m
+    CROSS JOIN LATERAL (
+        SELECT w.path, w.visit, min(w.created_at) AS started_at
+        FROM timed_out t
+        JOIN durable.waits w ON w.id = t.id
+        WHERE t.execution_id = m.id AND t.on_timeout = 'fail'
+        GROUP BY w.path, w.visit
+    ) asked
+    CROSS JOIN LATERAL (
+        SELECT coalesce(max(s.position) FILTER (WHERE s.status = 'completed'), 0) AS position,
+               count(*) FILTER (WHERE s.path = asked.path AND s.visit = asked.visit) AS attempts
+        FROM durable.step_executions s
+        WHERE s.execution_id = m.id
+    ) done
+    WHERE m.status <> 'pending'
 ), told AS (
     SELECT pg_notify('durable:queue', queue)
     FROM (SELECT DISTINCT queue FROM moved WHERE status <> 'failed') q
