@@ -29,6 +29,8 @@ class StepRow:
         compensation: The handler that a completed step names; of a handler that has given up, its
             own name.
         results: What a block's children gave.
+        seconds: How long the body took; None: it did not run to its end.
+        began_at: When the attempt began, if time has passed since.
     """
 
     attempt: Attempt
@@ -37,11 +39,12 @@ class StepRow:
     error: dict[str, Any] | None
     logs: LogEntries
     ended_at: datetime
-    seconds: float
+    seconds: float | None
     entry: Entry | None = None
     compensation: str | None = None
     is_compensation: bool = False
     results: Any = None
+    began_at: datetime | None = None
     id: str = field(default_factory=new_id)
 
     @property

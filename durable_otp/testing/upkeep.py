@@ -4,14 +4,16 @@
 are waited for no longer, and the look at parents whose children have ended.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from typing import Any
 
+from durable_otp.engine.journal import Attempt
 from durable_otp.testing import families
 from durable_otp.testing.ledger import LAST_GENERATION, UNFINISHED, Ledger, is_due, is_free
-from durable_otp.testing.rows import ExecutionRow, WaitRow
+from durable_otp.testing.rows import ExecutionRow, StepRow, WaitRow
 from durable_otp.workflow.json_form import encode
-from durable_otp.workflow.state import Move, State
+from durable_otp.workflow.state import Move, State, StepState
 
 
 def skip_to(ledger: Ledger, instant: datetime) -> None:
@@ -43,13 +45,34 @@ def _end_overdue_waits(ledger: Ledger, row: ExecutionRow) -> None:
         wait.status = "timed_out"
         if wait.child_id is not None:
             families.give_up_call(ledger, wait.child_id)
-    unanswered = next((wait for wait in over if wait.request.on_timeout == "fail"), None)
-    if unanswered is not None:
-        name = encode(unanswered.request.names[0]).decode()
-        message = f"Nobody has given the input {name} in time."
-        ledger.fail(row, {"type": "wait_timeout", "message": message})
+    unanswered = [wait for wait in over if wait.request.on_timeout == "fail"]
+    if unanswered:
+        name = encode(unanswered[0].request.names[0]).decode()
+        error = {"type": "wait_timeout", "message": f"Nobody has given the input {name} in time."}
+        row.steps.append(_failed_attempt(row, unanswered, error, ledger.now))
+        ledger.fail(row, error)
     elif over:
         ledger.wake(row)
+
+
+def _failed_attempt(
+    row: ExecutionRow, asked: Sequence[WaitRow], error: dict[str, Any], now: datetime
+) -> StepRow:
+    """Return the row of the attempt that has asked: it ends with its execution."""
+    path, visit, _ = asked[0].place
+    completed = (step.attempt.position for step in row.steps if step.entry is not None)
+    number = 1 + sum(step.visit == (path, visit) for step in row.steps)
+    name = path.rpartition("/")[2]
+    return StepRow(
+        attempt=Attempt(max(completed, default=0) + 1, path, name, "step", visit, number),
+        status=StepState.FAILED,
+        output=None,
+        error=error,
+        logs=[],
+        ended_at=now,
+        seconds=None,
+        began_at=min(wait.created_at for wait in asked),
+    )
 
 
 def _is_overdue(wait: WaitRow, now: datetime) -> bool:

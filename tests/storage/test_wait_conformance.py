@@ -172,6 +172,17 @@ def test_an_input_may_fail_its_execution(side: Side) -> None:
         "message": 'Nobody has given the input "manager" in time.',
     }
     assert execution.current_step == "one"
+    (step,) = execution.steps or []
+    assert (step.path, step.attempt, step.status, step.error) == (
+        "one",
+        1,
+        "failed",
+        execution.error,
+    )
+    assert (step.duration_ms, step.logs) == (None, [])
+    assert step.completed_at is not None
+    assert step.started_at is not None
+    assert (step.completed_at - step.started_at).total_seconds() >= 60
     with pytest.raises(NoPendingInput):
         side.provide_input(id_, "manager", True)
 
