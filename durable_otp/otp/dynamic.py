@@ -29,6 +29,8 @@ class _Place:
     spec: ChildSpec
     child: Child | None = None
     starting: Child | None = None
+    latest: Child | None = None
+    """The last that has started, though it may have ended since."""
     restarts: int = 0
     failures: int = 0
     lived: float = 0.0
@@ -89,6 +91,7 @@ class DynamicSupervisor:
     async def start_child(self, *extra: Any, child_id: str | None = None) -> Child | None:
         """Start one more, with ``extra`` after the template's arguments; None when it ignored.
 
+        What is returned has been ready; it may have ended since.
         ``child_id`` names it in titles and events, default the template's id and a number. A
         replacement after a crash has the same id and arguments.
 
@@ -113,7 +116,7 @@ class DynamicSupervisor:
             raise StartFailed(name, outcome)
         if isinstance(outcome, Ignored):
             self._remove(place)
-        return place.child
+        return place.latest
 
     async def terminate_child(self, child: Child) -> ExitReason:
         """Stop a child and forget it, whatever its restart type; return its reason.
@@ -162,7 +165,7 @@ class DynamicSupervisor:
         outcome = await child.started(self._stopping)
         place.starting = None
         if isinstance(outcome, Ready):
-            place.child = child
+            place.child = place.latest = child
         self._report_start(child, outcome)
         if isinstance(outcome, Ready) and not child.is_alive:  # it ended in the same breath
             self._report_end(place, child, child.exited.result())
