@@ -128,6 +128,8 @@ class AsyncDurable:
     delete_executions = _in_thread(Durable.delete_executions)
     migrate = _in_thread(Durable.migrate)
 
+    on_move = _in_thread(Durable.on_move)
+
     async def subscribe(self) -> AsyncMoveSubscription:
         """Return an endless asynchronous iterator of every execution's moves; see ``Durable``."""
         return AsyncMoveSubscription(await asyncio.to_thread(self.blocking.subscribe))

@@ -1,6 +1,6 @@
 """The client of one schema: every question and every order is a method here."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self, overload
@@ -8,6 +8,7 @@ from typing import Any, Self, overload
 from durable_otp import config
 from durable_otp.client.families import FamilyQuestions
 from durable_otp.client.handle import Handle, polls
+from durable_otp.client.moves import MoveHandling
 from durable_otp.client.operating import OperatorVerbs
 from durable_otp.client.schedules import ScheduleCalls
 from durable_otp.client.starting import StartableWorkflows, StartOptions
@@ -23,7 +24,7 @@ from durable_otp.storage.moves import MoveSubscription
 from durable_otp.storage.pool import PooledDatabase, known_dsn
 from durable_otp.storage.reports import Filters, Order, Statuses
 from durable_otp.workflow.builder import Workflow
-from durable_otp.workflow.execution import Execution, QueueStats
+from durable_otp.workflow.execution import Execution, QueueStats, StateMove
 from durable_otp.workflow.json_form import MAX_BYTES, canonical
 from durable_otp.workflow.state import FINAL, State
 
@@ -253,6 +254,17 @@ class Durable(FamilyQuestions, OperatorVerbs, ScheduleCalls, WaitingCalls):
             DatabaseUnreachable: Here or while iterating: what happens meanwhile is not heard.
         """
         return MoveSubscription(self.dsn, self.schema)
+
+    def on_move(self, handler: Callable[[StateMove], object]) -> Callable[[], None]:
+        """Have a handler called with every move, in a thread; return the function that ends it.
+
+        A handler that raises is logged and called again; a lost connection is opened again, and
+        what moved meanwhile is not told.
+
+        Raises:
+            DatabaseUnreachable: The server does not answer now.
+        """
+        return MoveHandling(self.subscribe, handler).stop
 
     def watch(self, id: str) -> State:  # noqa: A002 - the contract's name
         """Have an execution's end notified; return its status, read after that."""

@@ -4,11 +4,13 @@ import asyncio
 import os
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
 from durable_otp import AsyncDurable, Context, Retry, StateMove, Workflow, progress
+from durable_otp import events as structured
 from durable_otp.storage.moves import MoveSubscription
 from tests.support.postgres import fresh_schema
 from tests.support.sink import sink
@@ -55,6 +57,15 @@ def tree(postgres_dsn: str) -> Iterator[Tree]:
         running(postgres_dsn, schema, plain, failing, slow) as tree,
     ):
         yield tree
+
+
+@contextmanager
+def subscribed_events() -> Iterator[list[structured.Event]]:
+    """Give the structured events of this process as they come."""
+    found: list[structured.Event] = []
+    end = structured.subscribe(found.append)
+    yield found
+    end()
 
 
 def heard(moves: MoveSubscription, execution_id: str, last: str) -> list[StateMove]:
@@ -116,6 +127,39 @@ def test_an_iteration_ends_when_the_subscription_is_closed(tree: Tree) -> None:
     moves.close()
     moves.close()
     assert list(moves) == []
+
+
+def test_handlers_of_this_process_are_called_until_they_are_ended(tree: Tree) -> None:
+    told: list[StateMove] = []
+
+    def handler(move: StateMove) -> None:
+        told.append(move)
+        if move.status == "pending":
+            raise ValueError("one bad call does not end the listening")
+
+    with subscribed_events() as events:
+        end = tree.durable.on_move(handler)
+        handle = tree.start()
+        wait_until(
+            lambda: [m.status for m in told if m.execution_id == handle.id][-1:] == ["completed"]
+        )
+        end()
+    failures = [event for event in events if event.name == "move_handler_failed"]
+    assert [event.facts["execution"] for event in failures] == [handle.id]
+    before = len(told)
+    tree.start().result(timeout=30)
+    assert len(told) == before
+
+
+def test_a_handler_is_called_again_after_its_connection_was_lost(tree: Tree) -> None:
+    told: list[str] = []
+    end = tree.durable.on_move(lambda move: told.append(move.execution_id))
+    tree.sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE application_name = 'durable:client subscription'"
+    )
+    wait_until(lambda: tree.start().id in told or None)
+    end()
 
 
 def test_an_asynchronous_client_subscribes_as_well(tree: Tree) -> None:
