@@ -10,9 +10,8 @@ from durable_otp.workflow.child_call import COMPLETED, TIMED_OUT, ChildEnd, Chil
 from durable_otp.workflow.current import step_run
 from durable_otp.workflow.json_form import canonical
 from durable_otp.workflow.options import LONGEST_DURATION, LONGEST_NAME, LONGEST_QUEUE_NAME
-from durable_otp.workflow.suspension import WaitRequest
+from durable_otp.workflow.suspension import NO_VALUE, WaitRequest
 
-_NO_VALUE: Any = object()
 _PRIORITIES = range(-(2**31), 2**31)
 
 
@@ -24,7 +23,7 @@ def call_workflow(  # noqa: PLR0913 - the contract's options, by keyword
     queue: str | None = None,
     priority: int | None = None,
     timeout: timedelta | float | None = None,
-    timeout_value: Any = _NO_VALUE,
+    timeout_value: Any = NO_VALUE,
 ) -> dict[str, Any]:
     """Run another workflow and return its final context; wait for it outside any worker.
 
@@ -53,7 +52,7 @@ def call_workflow(  # noqa: PLR0913 - the contract's options, by keyword
         NotInStepError: No step is running.
     """
     run = step_run("call_workflow()")
-    has_value = timeout_value is not _NO_VALUE
+    has_value = timeout_value is not NO_VALUE
     options = ChildOptions(
         queue=_checked_queue(queue),
         priority=_checked_priority(priority),
