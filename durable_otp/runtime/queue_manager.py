@@ -38,6 +38,7 @@ STATEMENT_DEADLINE = 10.0
 SETTLE_AT_STOP_SECONDS = 3.0
 PUSH_STATE_AFTER = 0.05
 RETRY_AFTER_FAILURE = 0.5
+WORD_ON_ITS_WAY = 0.2
 
 
 def queue_manager(parent: ParentLink, settings: ManagerSettings) -> None:
@@ -172,12 +173,20 @@ class QueueManager:
 
     def _take(self, claim: Claim) -> None:
         for earlier in [each for each in self.held.values() if each.claim.id == claim.id]:
-            self.stop_body(claim.id, earlier.lock_token, Condemnation.CLAIM_LOST)
+            self._give_up(earlier)
         self._runs += 1
         held = Held(claim, claim.lock_token, run=self._runs, alone=claim.alone)
         held.is_fresh = not claim.begun_before
         self.held[held.run] = held
         self._ready.append(held)
+
+    def _give_up(self, earlier: Held) -> None:
+        """Stop a run whose execution was claimed again; one that let go will soon say so itself."""
+        lost = (earlier.claim.id, earlier.lock_token, Condemnation.CLAIM_LOST)
+        if earlier in self._ready:
+            self.stop_body(*lost)
+        else:
+            asyncio.get_running_loop().call_later(WORD_ON_ITS_WAY, self.stop_body, *lost)
 
     def _hand_out(self) -> None:
         """Give what is ready to the idle workers; one that must be alone waits until it is."""

@@ -170,8 +170,7 @@ class Cluster:
 
     def _make(self, programs: Binaries) -> None:
         """Make the data elsewhere and move it into place whole, so that a crash leaves no half."""
-        for leftover in self.place.glob("data.tmp.*"):
-            shutil.rmtree(leftover, ignore_errors=True)
+        self._remove_leftovers()
         fresh = Path(tempfile.mkdtemp(prefix="data.tmp.", dir=self.place))
         self.identity.give(fresh)
         quickly = ("--no-sync",) if self.record.mode == "test" else ()
@@ -186,7 +185,12 @@ class Cluster:
                 f"{self.place}: {_last_line(made.output)}."
             )
         fresh.rename(self.data)
+        self._remove_leftovers()  # an initdb whose starter was killed may have gone on until now
         _sync(self.place)
+
+    def _remove_leftovers(self) -> None:
+        for leftover in self.place.glob("data.tmp.*"):
+            shutil.rmtree(leftover, ignore_errors=True)
 
     def _append(self, path: Path, line: str) -> Finished:
         return self.identity.run(["/bin/sh", "-c", 'printf "%s\\n" "$1" >>"$0"', str(path), line])
