@@ -68,8 +68,14 @@ def _rest(
     seconds: float,
     on_message: Callable[[Message], None] | None,
 ) -> None:
+    """Wait; what was notified while the round's statements ran is no longer in the socket."""
     deadline = Deadline(seconds)
     while not parent.stopping and not deadline.passed:
+        try:
+            if database.heard():
+                return
+        except DatabaseUnreachable:
+            return  # the next round opens another connection
         descriptor = database.fileno()
         also = () if descriptor is None else (descriptor,)
         message = parent.receive(deadline.remaining, also)
@@ -77,8 +83,3 @@ def _rest(
             if on_message is not None:
                 on_message(message)
             return
-        try:
-            if database.heard():
-                return
-        except DatabaseUnreachable:
-            return  # the next round opens another connection

@@ -1,0 +1,49 @@
+"""A sibling's rest: ended by what was notified, also while the round's own statements ran."""
+
+from typing import Any
+
+from durable_otp.otp import ChildSpec
+from durable_otp.runtime.recurring import serve
+from durable_otp.storage.database import Database
+from durable_otp.storage.migrator import Migrator
+from tests.support.otp_programs import Grow, PassOn
+from tests.support.waiting import wait_until
+
+HOUR = 3600.0
+
+
+class NotifiedWhileAtWork:
+    """Says how many rounds it has done; the second one is notified before it has ended."""
+
+    def __init__(self, parent: Any, database: Database, channel: str) -> None:
+        self._parent = parent
+        self._database = database
+        self._channel = channel
+        self._rounds = 0
+
+    def run_once(self) -> float:
+        self._rounds += 1
+        if self._rounds == 2:  # a connection hears its own notifications with the same answer
+            self._database.connection().execute("SELECT pg_notify(%s, '')", [self._channel])
+        self._parent.send("round", {"number": self._rounds})
+        return HOUR
+
+
+def rounds(parent: Any, dsn: str, schema: str) -> None:
+    database = Database(dsn, schema, role="rounds")
+    work = NotifiedWhileAtWork(parent, database, f"{schema}:sleep")
+    serve(parent, database, work, listen="listen_sleep")
+
+
+def test_what_is_notified_while_a_round_is_at_work_ends_its_rest(
+    grow: Grow, dsn: str, schema: str
+) -> None:
+    Migrator(dsn, schema).migrate()
+    heard: list[Any] = []
+    child = ChildSpec("a", rounds, (dsn, schema))
+    grow(child, hooks=PassOn(), on_message=heard.append)
+
+    def numbers() -> list[int]:
+        return [each.fields["number"] for each in heard if each.kind == "from_child"]
+
+    wait_until(lambda: 3 in numbers(), what="the round after the notification")
