@@ -41,6 +41,7 @@ class Channel:
         self.is_corrupt = False
         self._reading = True
         self._broken = False
+        self._is_blocked = False
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(connection, self._read)
 
@@ -48,13 +49,14 @@ class Channel:
         """Return the descriptor."""
         return self._connection.fileno()
 
-    def send(self, message: Message) -> None:
+    def send(self, *messages: Message) -> None:
         """Send now what the kernel takes, and the rest as soon as it does."""
         if self._broken:
             return
         waiting = bool(self._outgoing)
         self._flushed.clear()
-        self._outgoing += encode(message)
+        for message in messages:
+            self._outgoing += encode(message)
         if not waiting:
             self._write()
 
@@ -64,13 +66,16 @@ class Channel:
                 sent = self._connection.send(self._outgoing[:_SEND_CHUNK])
                 del self._outgoing[:sent]
         except BlockingIOError:
+            self._is_blocked = True
             self._loop.add_writer(self._connection, self._write)
             return
         except OSError:  # the other end is gone; reading, or the pidfd, tells its owner
             self._broken = True
             self._outgoing.clear()
         self._flushed.set()
-        self._loop.remove_writer(self._connection)
+        if self._is_blocked:
+            self._is_blocked = False
+            self._loop.remove_writer(self._connection)
 
     async def flush(self) -> None:
         """Return when everything sent has been taken, or the other end is gone."""

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,6 +116,10 @@ class Child:
     def send(self, kind: str, fields: dict[str, Any] | None = None, body: bytes = b"") -> None:
         """Send a message to the child; never blocks. One that has ended hears nothing."""
         self._channel.send(Message(kind, fields or {}, body))
+
+    def send_all(self, messages: Sequence[Message]) -> None:
+        """Send several messages, in this order and all at once if the link takes them."""
+        self._channel.send(*messages)
 
     # its life
 

@@ -4,8 +4,7 @@ The spare is why a dead worker's execution runs again at once: nobody waits for 
 """
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,46 +15,33 @@ from durable_otp.otp.process import Child
 from durable_otp.runtime.held import Held
 from durable_otp.runtime.output import OutputFile
 from durable_otp.runtime.settings import ManagerSettings
+from durable_otp.runtime.station import Left, Station
 from durable_otp.runtime.worker import worker
 
 SPARES = 1
 START_TIMEOUT = 120.0
 
 
-@dataclass(eq=False)
-class Station:
-    """A worker's place: it outlives the processes that take it."""
-
-    number: int
-    output: OutputFile
-    child: Child | None = None
-    held: Held | None = None
-    executions: int = 0
-    is_retiring: bool = False
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether a ready worker stands here with nothing to do."""
-        return self.child is not None and self.held is None and not self.is_retiring
-
-
 class Crew:
     """Starts, replaces, recycles and stops the workers of one queue.
 
-    ``on_message(station, message)`` hears them. ``on_death(station, held, reason)`` is called when
-    one died with an execution in its hands, before its replacement starts.
+    ``on_message(station, message)`` hears them. ``on_left(station, left, reason)`` is called when
+    one has died, before its replacement starts; ``on_return(executions)`` when one that is to be
+    replaced gives back what it has not begun.
     """
 
     def __init__(
         self,
         settings: ManagerSettings,
         on_message: Callable[[Station, Message], None],
-        on_death: Callable[[Station, Held, ExitReason], None],
+        on_left: Callable[[Station, Left, ExitReason], None],
+        on_return: Callable[[Sequence[Held]], None],
         on_idle: Callable[[], None],
     ) -> None:
         self._settings = settings
         self._on_message = on_message
-        self._on_death = on_death
+        self._on_left = on_left
+        self._on_return = on_return
         self._on_idle = on_idle
         self._stations: dict[str, Station] = {}
         self._wanted = 0
@@ -107,18 +93,23 @@ class Crew:
                 return
             self._retire(station)
 
-    def give(self, station: Station, held: Held) -> None:
-        """Take note that a worker has an execution in its hands."""
-        station.held = held
-        station.executions += 1
-
-    def take_back(self, station: Station) -> Held | None:
-        """Take note that a worker is done; recycle it if it has become large or old."""
-        held, station.held = station.held, None
-        if self._is_spent(station):
-            self._begin(self._replace(station))
+    def done(self, station: Station, count: int) -> None:
+        """Take note that a worker is done with so many; recycle it if it is large or old."""
+        station.executions += count
+        station.is_spent = station.is_spent or self._is_spent(station)
+        if station.is_spent:
+            self._on_return(station.take_back())
+            if not (station.hand or station.is_retiring):
+                self._begin(self._replace(station))
         self.let_go()
-        return held
+
+    def room(self, station: Station, most: int) -> int:
+        """Return how many more a worker may be handed, when it may have so many in its hand."""
+        if not station.is_open:
+            return 0
+        limit = self._settings.max_executions_per_worker
+        left = most if limit is None else limit - station.executions
+        return max(0, min(most, left) - len(station.hand))
 
     async def stop(self, seconds: float) -> None:
         """Tell all workers to finish their step, and kill those that have not in time."""
@@ -126,7 +117,7 @@ class Crew:
         for task in tuple(self._tasks):
             task.cancel()
         for station in self._stations.values():
-            station.output.close()
+            station.close()
 
     def tree(self) -> list[dict[str, Any]]:
         """Return the workers' part of the tree."""
@@ -143,10 +134,12 @@ class Crew:
         title = f"{self._settings.title} worker {self._settings.queue}/{number}"
         station = self._stations[key] = Station(number, OutputFile(title))
         try:
-            await self._supervisor.start_child(title, station.output.descriptor, child_id=key)
+            await self._supervisor.start_child(
+                title, station.output.descriptor, station.slate, station.permits, child_id=key
+            )
         except StartFailed:
             del self._stations[key]
-            station.output.close()
+            station.close()
             raise
 
     async def _hire_quietly(self) -> None:
@@ -168,7 +161,7 @@ class Crew:
         self._stations.pop(str(station.number), None)
         if child is not None:
             await self._supervisor.terminate_child(child)
-        station.output.close()
+        station.close()
 
     async def _replace(self, station: Station) -> None:
         station.is_retiring = True
@@ -205,7 +198,7 @@ class Crew:
             return
         if event.name == "started":
             station.child = self._supervisor.child(event.path)
-            station.executions = 0
+            station.executions, station.is_spent = 0, False
             self.known_workflows = event.facts["info"]["workflows"]
             self._on_idle()
 
@@ -218,14 +211,13 @@ class Crew:
         station = self._stations.get(child.id)
         if station is None:
             return False
-        station.child = None
-        held, station.held = station.held, None
+        left = station.leave()
+        running = left.begun[0].claim.id if left.begun else "none"
         emit("worker_died", queue=self._settings.queue, worker=station.number, pid=child.pid,
-             reason=str(reason), execution=held.claim.id if held else "none")  # fmt: skip
-        if held is not None:
-            self._on_death(station, held, reason)
+             reason=str(reason), execution=running)  # fmt: skip
+        self._on_left(station, left, reason)
         station.output.clear()
-        return held is None and not isinstance(reason, Killed)
+        return not left.begun and not isinstance(reason, Killed)
 
 
 def _template(settings: ManagerSettings) -> ChildSpec:

@@ -42,7 +42,6 @@ class Held:
     """Whether nothing was ever recorded of it."""
     first_position: int | None = None
     begun: BegunReport | None = None
-    begun_at: float = 0.0
     is_reported: bool = False
     """Whether the database has been told of the step that runs."""
     deaths_before_begun: int = 0
@@ -59,7 +58,7 @@ class Held:
     def begin(self, report: BegunReport) -> None:
         """Take note of the attempt that begins."""
         self.stop_timer()
-        self.begun, self.begun_at, self.is_reported = report, monotonic(), False
+        self.begun, self.is_reported = report, False
         self.deaths_before_begun = 0
         if self.first_position is None:
             self.first_position = report.position
@@ -68,7 +67,7 @@ class Held:
     @property
     def seconds_in_step(self) -> float:
         """How long the attempt has run."""
-        return monotonic() - self.begun_at if self.begun else 0.0
+        return monotonic() - self.begun.at if self.begun else 0.0
 
     def body_ended(self, output: list[dict[str, Any]]) -> None:
         """Take note that the body runs no more, because it ended or its process did."""

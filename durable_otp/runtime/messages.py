@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from durable_otp.clock import monotonic
 from durable_otp.engine.host import Begun
 from durable_otp.storage.definitions import PublishedDefinition
 from durable_otp.workflow.registry import Registry
@@ -29,9 +30,13 @@ WORKFLOWS = "workflows"
 
 @dataclass(frozen=True)
 class BegunReport:
-    """The attempt that a worker has begun, as its manager knows it."""
+    """The attempt that a worker has begun, as its manager knows it.
+
+    ``at`` is when, by the machine's monotonic clock.
+    """
 
     run: int
+    at: float
     position: int
     path: str
     name: str
@@ -44,9 +49,10 @@ class BegunReport:
 
 
 def begun_fields(run: int, begun: Begun) -> dict[str, Any]:
-    """Return the fields of a BEGUN message."""
+    """Return the report of an attempt that begins now."""
     return {
         "run": run,
+        "at": monotonic(),
         "position": begun.attempt.position,
         "path": begun.attempt.path,
         "name": begun.attempt.name,

@@ -7,8 +7,7 @@ without being asked in `upkeep`.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -23,11 +22,13 @@ from durable_otp.otp.process import close_in_children
 from durable_otp.otp.title import set_title
 from durable_otp.runtime import messages
 from durable_otp.runtime.claims import AdapterClaims, Claims, DatabaseClaims
-from durable_otp.runtime.crew import Crew, Station
+from durable_otp.runtime.crew import Crew
+from durable_otp.runtime.handing_out import HandingOut
 from durable_otp.runtime.held import Condemnation, Held
 from durable_otp.runtime.messages import BegunReport
 from durable_otp.runtime.settings import ManagerSettings
 from durable_otp.runtime.settling import Settling
+from durable_otp.runtime.station import Left, Station
 from durable_otp.runtime.upkeep import Upkeep
 from durable_otp.storage.async_database import AsyncDatabase
 from durable_otp.storage.identity import new_id
@@ -60,12 +61,10 @@ class QueueManager:
         self.id = ManagerId(new_id(), settings.node_id, settings.queue)
         self._database = _database(settings, "claims")
         self._claims = _claims(settings, self._database, self.id)
-        self._crew = Crew(settings, self._hear, self._died, self.look)
+        self._crew = Crew(settings, self._hear, self._left, self._returned, self.look)
+        self._handing_out = HandingOut(self._crew, self._release_surplus)
         self._settling = Settling(self, settings.interrupt_grace)
         self._upkeep = Upkeep(self, settings, self._claims, _database(settings, "listen"))
-        self.held: dict[int, Held] = {}
-        self._ready: deque[Held] = deque()
-        self._runs = 0
         self._wake = asyncio.Event()
         self._operators: QueueSettings | None = None  # not read yet
         self._stopping = False
@@ -147,86 +146,60 @@ class QueueManager:
                         await self._wake.wait()
 
     async def _claim_once(self) -> float:
-        """Claim for the idle workers; return for how long there is nothing more to do."""
+        """Claim for the workers that have room; return for how long there is nothing to do."""
         await self._upkeep.after_reconnect(self._database)
         self._hand_out()
-        wanted = self._wanted()
+        wanted = 0 if self.is_paused else self._handing_out.wanted(self.concurrency)
         if wanted <= 0:
             return self._settings.poll_interval
         claims = await self._claims.fetch(wanted)
-        for claim in claims:
-            self._take(claim)
+        self._take(claims)
         self._hand_out()
         if len(claims) == wanted:
-            return 0.0 if self._wanted() > 0 else self._settings.poll_interval
+            more = self._handing_out.wanted(self.concurrency)
+            return 0.0 if more > 0 else self._settings.poll_interval
         due = await self._database.run(next_due, self._settings.queue)
         return min(self._settings.poll_interval, max(0.001, due or self._settings.poll_interval))
-
-    def _wanted(self) -> int:
-        if self.is_paused or any(held.alone for held in self.held.values()):
-            return 0
-        idle = len(self._crew.idle()) - len(self._ready)
-        return min(self.concurrency - len(self.held), idle)
 
     def _known(self) -> list[tuple[str, str]]:
         return [(each["workflow"], each["version"]) for each in self._crew.known_workflows]
 
-    def _take(self, claim: Claim) -> None:
-        for earlier in [each for each in self.held.values() if each.claim.id == claim.id]:
-            self._give_up(earlier)
-        self._runs += 1
-        held = Held(claim, claim.lock_token, run=self._runs, alone=claim.alone)
-        held.is_fresh = not claim.begun_before
-        self.held[held.run] = held
-        self._ready.append(held)
+    def _take(self, claims: Sequence[Claim]) -> None:
+        known = {held.claim.id: held for held in self.held}
+        for claim in claims:
+            if claim.id in known:
+                self._give_up(known[claim.id])
+        self._handing_out.take(
+            Held(claim, claim.lock_token, alone=claim.alone, is_fresh=not claim.begun_before)
+            for claim in claims
+        )
 
     def _give_up(self, earlier: Held) -> None:
         """Stop a run whose execution was claimed again; one that let go will soon say so itself."""
         lost = (earlier.claim.id, earlier.lock_token, Condemnation.CLAIM_LOST)
-        if earlier in self._ready:
+        if earlier in self._handing_out.ready:
             self.stop_body(*lost)
         else:
             asyncio.get_running_loop().call_later(WORD_ON_ITS_WAY, self.stop_body, *lost)
 
     def _hand_out(self) -> None:
-        """Give what is ready to the idle workers; one that must be alone waits until it is."""
-        for station in self._crew.idle():
-            if not self._ready or self._stopping:
-                return
-            in_flight = len(self.held) - len(self._ready)
-            if in_flight and (self._ready[0].alone or self._has_one_alone()):
-                return
-            self._give(station, self._ready.popleft())
+        if not self._stopping and self._handing_out.hand_out(self.concurrency):
+            self._push_state_soon()
 
-    def _has_one_alone(self) -> bool:
-        return any(held.alone and held not in self._ready for held in self.held.values())
-
-    def _give(self, station: Station, held: Held) -> None:
-        child = station.child
-        if child is None:
-            self._ready.appendleft(held)
-            return
-        claim = held.claim
-        fields = {
-            "run": held.run,
-            "id": claim.id,
-            "workflow": claim.workflow,
-            "version": claim.version,
-            "queue": claim.queue,
-            "home_queue": claim.home_queue,
-            "lock_token": held.lock_token,
-            "is_fresh": held.is_fresh,
-            "is_plain": claim.is_plain,
-        }
-        self._crew.give(station, held)
-        child.send(messages.RUN, fields, (claim.input or "").encode())
-        self._push_state_soon()
+    @property
+    def held(self) -> set[Held]:
+        """The executions that are claimed here."""
+        return self._handing_out.held
 
     # what workers say, and how they end
 
     def _hear(self, station: Station, message: Message) -> None:
-        held = station.held
-        if held is None or message.fields.get("run") != held.run:
+        if message.kind == messages.DONE:
+            self._done(station, message.fields["done"])
+            return
+        run = message.fields.get("run")
+        held = next((each for each in station.hand if each.run == run), None)
+        if held is None:
             return
         match message.kind:
             case messages.BEGUN:
@@ -237,8 +210,6 @@ class QueueManager:
                 held.stop_timer()
             case messages.LEAVING:
                 held.is_leaving = True
-            case messages.DONE:
-                self._done(station, held, message.fields["outcome"])
 
     def _begun(self, station: Station, held: Held, report: BegunReport) -> None:
         was_alone = held.alone
@@ -253,43 +224,72 @@ class QueueManager:
         if station.child is not None:
             held.progressed(partial(self._settling.stop_body, held, station.child))
 
-    def _done(self, station: Station, held: Held, outcome: str) -> None:
-        held.body_ended(self._output(station) if held.condemned else [])
-        self._crew.take_back(station)
-        if held.condemned is None:
-            self.drop(held, None)
-            if outcome == Outcome.RELEASED:
-                self._give_back(held)
+    def _done(self, station: Station, done: list[tuple[int, str, float]]) -> None:
+        for run, outcome, seconds in done:
+            self._handing_out.done(seconds)
+            over = station.is_over(run)
+            self._crew.done(station, len(over))
+            for held in over:
+                self._is_over(station, held, outcome)
         self.look()
 
-    def _give_back(self, held: Held) -> None:
-        task = asyncio.ensure_future(self._settling.release([(held.claim.id, held.lock_token)]))
+    def _is_over(self, station: Station, held: Held, outcome: str) -> None:
+        held.body_ended(self._output(station) if held.condemned else [])
+        if held.condemned is None:
+            self._handing_out.drop(held)
+            if outcome == Outcome.RELEASED:
+                self._release([held])
+
+    def _left(self, station: Station, left: Left, reason: ExitReason) -> None:
+        for held in left.over:
+            self._handing_out.drop(held)
+        logs = self._output(station) if left.begun else []
+        for held in left.begun:
+            if self._stopping:
+                held.body_ended(logs)  # it is released with the others: a stop counts nothing
+            else:
+                self._settling.death(held, reason, logs)
+        self._returned(left.returned)
+        self._push_state_soon()
+
+    def _returned(self, executions: Sequence[Held]) -> None:
+        self._handing_out.returned(executions)
+        self.look()
+
+    def _output(self, station: Station) -> list[dict[str, Any]]:
+        return station.logs(self._settings.worker.max_log)
+
+    def _release(self, executions: Sequence[Held]) -> None:
+        claims = [(held.claim.id, held.lock_token) for held in executions]
+        task = asyncio.ensure_future(self._settling.release(claims))
         self._releasing.add(task)
         task.add_done_callback(self._releasing.discard)
 
-    def _died(self, station: Station, held: Held, reason: ExitReason) -> None:
-        logs = self._output(station)
-        if self._stopping:
-            held.body_ended(logs)  # it is released with the others: a stop counts nothing
-        else:
-            self._settling.death(held, reason, logs)
-        self._push_state_soon()
-
-    def _output(self, station: Station) -> list[dict[str, Any]]:
-        return station.output.entries(self._settings.worker.max_log)
+    def _release_surplus(self, executions: Sequence[Held]) -> None:
+        """Give those that no worker is free for to whoever has one."""
+        self._hand_out()
+        surplus = [held for held in executions if held in self._handing_out.ready]
+        for held in surplus:
+            self._handing_out.ready.remove(held)
+            self._handing_out.drop(held)
+        if surplus:
+            self._release(surplus)
 
     def stop_body(self, execution_id: str, lock_token: str | None, why: Condemnation) -> None:
         """Stop the bodies of an execution (all, or the one under a token): it is not ours now."""
-        for station in self._crew.stations:
-            held, child = station.held, station.child
-            if held is None or child is None or held.claim.id != execution_id:
-                continue
-            if lock_token in (None, held.lock_token):
-                self._settling.stop_body(held, child, why)
-        for held in tuple(self._ready):
+        for held in tuple(self.held):
             if held.claim.id == execution_id and lock_token in (None, held.lock_token):
-                self._ready.remove(held)
-                self.drop(held, None)
+                self._stop_held(held, why)
+
+    def _stop_held(self, held: Held, why: Condemnation) -> None:
+        station = next((each for each in self._crew.stations if held in each.hand), None)
+        if station is not None:
+            self._returned(station.take_back())
+        if held in self._handing_out.ready:
+            self._handing_out.ready.remove(held)
+            self.drop(held, None)
+        elif station is not None and station.child is not None:
+            self._settling.stop_body(held, station.child, why)
 
     # settling.Office
 
@@ -299,17 +299,13 @@ class QueueManager:
 
     def again(self, held: Held) -> None:
         """Hand an execution to the next idle worker, before any other."""
-        self._runs += 1
-        self.held.pop(held.run, None)
-        held.run = self._runs
-        self.held[held.run] = held
-        self._ready.appendleft(held)
+        self._handing_out.again(held)
         self._hand_out()
         self.look()
 
     def drop(self, held: Held, due_in: float | None) -> None:
         """Let go of an execution; ``due_in`` is when it may be claimed again."""
-        self.held.pop(held.run, None)
+        self._handing_out.drop(held)
         if due_in is None or due_in <= 0:
             self.look()
         else:
@@ -337,7 +333,15 @@ class QueueManager:
             return
         self._operators = settings
         self._crew.resize(self.concurrency)
+        if self.is_paused:
+            self._handing_out.take_all_back()
         self.look()
+
+    def catch_up(self) -> None:
+        """Follow what the workers have begun without saying so."""
+        for station in self._crew.stations:
+            for held in station.catch_up():
+                self._handing_out.drop(held)
 
     # the state that the tree shows
 
@@ -347,13 +351,14 @@ class QueueManager:
 
     def _push_state(self) -> None:
         self._push = None
+        self.catch_up()
         self._link.send(
             STATE,
             {
                 "role": "queue_manager",
                 "queue": self._settings.queue,
                 "concurrency": self.concurrency,
-                "busy": sum(station.held is not None for station in self._crew.stations),
+                "busy": sum(bool(station.hand) for station in self._crew.stations),
                 "paused": self._operators and self._operators.paused,
                 "children": self._crew.tree(),
             },
@@ -364,10 +369,12 @@ class QueueManager:
     async def _stop(self) -> None:
         """Let steps finish within the limit, give back what is left uncounted, and close."""
         self._stopping = True
+        self._handing_out.stop()
+        self._handing_out.take_all_back()
         limit = Deadline(self._settings.shutdown_timeout)
         await self._crew.stop(limit.remaining or 0.0)
         await self._settling.finish(SETTLE_AT_STOP_SECONDS)
-        claims = [(held.claim.id, held.lock_token) for held in self.held.values()]
+        claims = [(held.claim.id, held.lock_token) for held in self.held]
         with suppress(TimeoutError, DatabaseUnreachable):
             async with asyncio.timeout(SETTLE_AT_STOP_SECONDS):
                 await asyncio.gather(*self._releasing)

@@ -7,7 +7,7 @@ it listens for new work, cancels and commands. All of it in the manager's own ev
 import asyncio
 import math
 import random
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from contextlib import aclosing, suppress
 from typing import Any, Protocol
 
@@ -44,7 +44,13 @@ class Holder(Protocol):
     """What the upkeep needs of the manager."""
 
     id: ManagerId
-    held: dict[int, Held]
+
+    @property
+    def held(self) -> Collection[Held]:
+        """The executions that are claimed here."""
+
+    def catch_up(self) -> None:
+        """Follow what the workers have begun without saying so."""
 
     def look(self) -> None:
         """Look at the queue soon."""
@@ -130,7 +136,7 @@ class Upkeep:
     async def _recover(self, holders: list[str], *, counted: bool) -> int:
         recovered = 0
         while True:
-            kept = [token for held in self._holder.held.values() for token in held.tokens]
+            kept = [token for held in self._holder.held for token in held.tokens]
             batch: Ended = await self._holder.run_operation(
                 recover_claims,
                 holders,
@@ -170,14 +176,16 @@ class Upkeep:
         await self._holder.run_operation(beat_manager, self._holder.id, self._beat)
 
     async def _keep_claims(self) -> None:
-        held = [each for each in self._holder.held.values() if each.condemned is None]
+        self._holder.catch_up()
+        held = [each for each in self._holder.held if each.condemned is None]
         await self._refresh(held)
 
     async def _report_steps(self) -> None:
         """Tell of the steps that have run for a while, so that others see where executions are."""
+        self._holder.catch_up()
         held = [
             each
-            for each in self._holder.held.values()
+            for each in self._holder.held
             if each.begun and not each.is_reported and each.condemned is None
             and each.seconds_in_step >= REPORT_STEPS_EVERY
         ]  # fmt: skip

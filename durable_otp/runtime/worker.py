@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from durable_otp.clock import Deadline
+from durable_otp.clock import Deadline, monotonic
 from durable_otp.engine.claim import Claim, Limits
 from durable_otp.engine.executor import execute
 from durable_otp.engine.host import Begun
@@ -27,7 +27,9 @@ from durable_otp.runtime import messages
 from durable_otp.runtime.carried import take_up
 from durable_otp.runtime.output import Output
 from durable_otp.runtime.pace import Pace
+from durable_otp.runtime.permits import Permits
 from durable_otp.runtime.settings import WorkerSettings
+from durable_otp.runtime.slate import Slate
 from durable_otp.storage.database import Database
 from durable_otp.storage.definitions import published
 from durable_otp.storage.journal import PostgresJournal, database_now
@@ -36,12 +38,23 @@ from durable_otp.workflow.definition import Definition
 from durable_otp.workflow.json_form import decode
 from durable_otp.workflow.registry import Registry
 
+TOLD_AT_ONCE = (Outcome.INTERRUPTED, Outcome.CLAIM_LOST, Outcome.RELEASED)
+TOLD_TOGETHER = 4
 
-def worker(parent: ParentLink, settings: WorkerSettings, title: str, output: int) -> None:
+
+def worker(
+    parent: ParentLink,
+    settings: WorkerSettings,
+    title: str,
+    output: int,
+    slate: Slate,
+    permits: Permits,
+) -> None:
     """Be a worker until told to stop; ``output`` is the manager's descriptor of its output file."""
     set_title(title)
     _be_first_to_go()
-    host = Worker(parent, settings, title, Output(os.getppid(), output, settings.max_log))
+    captured = Output(os.getppid(), output, settings.max_log)
+    host = Worker(parent, settings, title, captured, slate, permits)
     parent.ready({"workflows": messages.known_workflows(host.registry)})
     host.serve()
 
@@ -50,12 +63,21 @@ class Worker:
     """The process around an execution; implements `engine.host.Host`."""
 
     def __init__(
-        self, parent: ParentLink, settings: WorkerSettings, title: str, output: Output
+        self,
+        parent: ParentLink,
+        settings: WorkerSettings,
+        title: str,
+        output: Output,
+        slate: Slate,
+        permits: Permits,
     ) -> None:
         self._parent = parent
         self._title = title
         self._settings = settings
         self._output = output
+        self._slate = slate
+        self._permits = permits
+        self._done: list[tuple[int, Outcome, float]] = []
         self._limits = Limits(settings.max_payload, settings.max_context)
         self._interruption = Interruption(self._is_interrupted)
         self._interruption.install()
@@ -63,6 +85,7 @@ class Worker:
         self._run = 0
         self._workflow = ""
         self._interrupted = False
+        self._is_alone = False
         self._has_timeout = False
         self._pace = Pace(None)
         self._database = Database(
@@ -82,19 +105,31 @@ class Worker:
                 self._database.close()  # idle for long, or about to stop
             elif message.kind == messages.RUN:
                 self._take(message)
+        self._tell_done()
         self._database.close()
 
     # an execution
 
     def _take(self, message: Message) -> None:
-        self._run = message.fields["run"]
-        self._interrupted = False
+        """Run an execution, unless it was taken back; its end is told with the next ones'."""
+        run = message.fields["run"]
+        if not self._permits.take(run):
+            return
+        self._run, self._interrupted = run, False
+        self._is_alone = message.fields["is_alone"]
+        began = monotonic()
         outcome = self._execute(message)
+        self._done.append((run, outcome, monotonic() - began))
         if outcome in (Outcome.INTERRUPTED, Outcome.CLAIM_LOST):
             self._database.close()  # the interrupt may have come in the middle of an answer
             self._connect()
-        set_title(self._title)
-        self._parent.send(messages.DONE, {"run": self._run, "outcome": outcome})
+        if outcome in TOLD_AT_ONCE or len(self._done) >= TOLD_TOGETHER:
+            self._tell_done()
+
+    def _tell_done(self) -> None:
+        if self._done:
+            self._parent.send(messages.DONE, {"done": self._done})
+            self._done = []
 
     def _execute(self, message: Message) -> Outcome:
         fields = message.fields
@@ -145,11 +180,14 @@ class Worker:
         return definition.description(), definition
 
     def begun(self, begun: Begun) -> None:
-        """Tell the manager which attempt begins now."""
+        """Note for the manager which attempt begins now; tell it, if it has to measure its time."""
         set_title(f"{self._title} {self._workflow}:{begun.attempt.path}")
         self._has_timeout = begun.timeout is not None or begun.progress_deadline is not None
         self._pace = Pace(begun.progress_deadline)
-        self._parent.send(messages.BEGUN, messages.begun_fields(self._run, begun))
+        report = messages.begun_fields(self._run, begun)
+        is_written = self._slate.write(report)
+        if self._has_timeout or self._is_alone or not is_written:
+            self._parent.send(messages.BEGUN, report)
 
     def ended(self) -> None:
         """Tell the manager that the body is over, if it measures its time."""
@@ -188,7 +226,12 @@ class Worker:
     # messages
 
     def _next(self, timeout: float) -> Message | None:
-        return self._inbox.popleft() if self._inbox else self._parent.receive(timeout)
+        message = self._inbox.popleft() if self._inbox else self._parent.take()
+        if message is not None:
+            return message
+        self._tell_done()
+        set_title(self._title)
+        return self._parent.receive(timeout)
 
     def _is_interrupted(self) -> bool:
         """Return whether the manager wants this very run to stop; tell it that this was seen."""
