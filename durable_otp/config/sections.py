@@ -166,6 +166,12 @@ class QueueSection(_Section):
     max_executions_per_worker: Count | None = Field(
         None, description="A worker is replaced after so many executions."
     )
+    commit: Literal["each", "batched"] = Field(
+        "each",
+        description='`"each"`: every step is committed before the next begins. `"batched"`: '
+        "finished steps of all workers are committed together every few milliseconds; the last "
+        "ones run again when the queue's manager or PostgreSQL dies, not when a worker does.",
+    )
 
 
 class SupervisorSection(_Section):

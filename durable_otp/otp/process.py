@@ -121,6 +121,10 @@ class Child:
         """Send several messages, in this order and all at once if the link takes them."""
         self._channel.send(*messages)
 
+    def hear(self) -> None:
+        """Hear now all that the child has sent so far, before the event loop would."""
+        self._channel.drain()
+
     # its life
 
     def _receive(self, message: Message) -> None:

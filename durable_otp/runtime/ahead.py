@@ -7,7 +7,8 @@ it waiting, so none do. What was handed ahead can be taken back as long as it ha
 MOST = 16
 LONGEST_WAIT_SECONDS = 0.05
 """What is handed ahead should be begun within this time, by what the last ones took."""
-_WEIGHT = 0.2
+LONGEST_REMEMBERED_SECONDS = 2 * LONGEST_WAIT_SECONDS
+WEIGHT = 0.2
 
 
 class Ahead:
@@ -15,12 +16,16 @@ class Ahead:
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
-        self._seconds = LONGEST_WAIT_SECONDS * 2
+        self._seconds = LONGEST_REMEMBERED_SECONDS
 
     def observe(self, seconds: float) -> None:
         """Take note of how long one took."""
-        average = self._seconds + _WEIGHT * (seconds - self._seconds)
-        self._seconds = max(min(seconds, LONGEST_WAIT_SECONDS * 2), average)
+        seconds = min(seconds, LONGEST_REMEMBERED_SECONDS)
+        self._seconds = max(seconds, self._seconds + WEIGHT * (seconds - self._seconds))
+
+    def too_long(self) -> None:
+        """Take note of one that runs so long that nothing should wait behind it."""
+        self._seconds = LONGEST_REMEMBERED_SECONDS
 
     @property
     def count(self) -> int:

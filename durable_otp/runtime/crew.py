@@ -116,7 +116,9 @@ class Crew:
         await self._supervisor.stop(seconds)
         for task in tuple(self._tasks):
             task.cancel()
-        for station in self._stations.values():
+        stations = self.stations
+        self._stations.clear()
+        for station in stations:
             station.close()
 
     def tree(self) -> list[dict[str, Any]]:

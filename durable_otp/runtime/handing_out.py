@@ -15,20 +15,26 @@ from durable_otp.runtime.crew import Crew
 from durable_otp.runtime.held import Held
 from durable_otp.runtime.station import Station
 
-LONGEST_WAIT_BEHIND = 0.02
+LONGEST_WAIT_BEHIND = 0.05
 
 
 class HandingOut:
     """The executions that a manager holds, and those of them that no worker has yet.
 
-    ``on_surplus`` is called with what was taken back: if no worker is free, it had better go to
-    another node.
+    ``catch_up`` takes note of what is over. ``on_surplus`` is called with what was taken back: if
+    no worker is free, it had better go to another node.
     """
 
-    def __init__(self, crew: Crew, on_surplus: Callable[[Sequence[Held]], None]) -> None:
+    def __init__(
+        self,
+        crew: Crew,
+        catch_up: Callable[[], None],
+        on_surplus: Callable[[Sequence[Held]], None],
+    ) -> None:
         self.held: set[Held] = set()
         self.ready: deque[Held] = deque()
         self._crew = crew
+        self._catch_up = catch_up
         self._on_surplus = on_surplus
         self._ahead = Ahead()
         self._runs = 0
@@ -113,14 +119,13 @@ class HandingOut:
     def _take_from_behind(self) -> None:
         """Take back what waits behind an execution that has been in front since the last look."""
         self._look = None
+        self._catch_up()
         laden = [station for station in self._crew.stations if len(station.hand) > 1]
         waited = []
         for station in laden:
-            for held in station.catch_up():
-                self.drop(held)
             front = station.hand[0]
             if self._seen.get(station.number) == front.run:
-                self._ahead.observe(LONGEST_WAIT_BEHIND)
+                self._ahead.too_long()
                 waited += station.take_back()
         self._seen = {place.number: place.hand[0].run for place in laden if place.hand}
         self.returned(sorted(waited, key=lambda held: held.run))

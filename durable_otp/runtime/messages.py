@@ -13,6 +13,7 @@ from durable_otp.workflow.schedule import ScheduleSettings
 # manager to worker
 RUN = "run"
 INTERRUPT = "interrupt"
+FLUSHED = "flushed"
 
 # worker to manager
 BEGUN = "begun"
@@ -20,6 +21,8 @@ ENDED = "ended"
 PROGRESS = "progress"
 LEAVING = "leaving"
 DONE = "done"
+STEP = "step"
+FLUSH = "flush"
 
 # root to the queue managers and the registrar
 LOOK = "look"

@@ -24,6 +24,8 @@ class WorkerSettings:
     max_context: int
     max_log: int
     connection_idle_timeout: float
+    commit: str = "each"
+    """"each": a worker commits every step; "batched": its manager commits some at a time."""
 
 
 @dataclass(frozen=True)

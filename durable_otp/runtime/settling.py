@@ -46,6 +46,9 @@ class Office(Protocol):
     async def run_operation(self, operation: Callable[..., Any], *args: Any) -> Any:
         """Run a storage operation once; raises DatabaseUnreachable."""
 
+    async def committed(self, held: Held) -> None:
+        """Return when every step that its worker has finished is committed."""
+
     def again(self, held: Held) -> None:
         """Hand an execution to the next idle worker."""
 
@@ -102,6 +105,7 @@ class Settling:
     # deaths
 
     async def _settle_death(self, held: Held, reason: ExitReason) -> None:
+        await self._office.committed(held)
         if not await self._take_over(held):
             self._office.drop(held, None)  # it had ended, or was taken away, before the death
         elif held.begun is None and self._is_free(held):
@@ -154,6 +158,8 @@ class Settling:
         emit("body_stopped", execution=held.claim.id, why=why.value, pid=child.pid,
              step=report.path if report else "")  # fmt: skip
         stopped = asyncio.ensure_future(self._stop(held, child))
+        if why.ends_attempt:
+            await self._office.committed(held)
         is_ours = why.ends_attempt and await self._take_over(held)
         await stopped
         if not is_ours or report is None:

@@ -90,9 +90,16 @@ class Station:
         return over
 
     def catch_up(self) -> list[Held]:
-        """Follow what the worker has written: return what is over because a later one has begun."""
+        """Follow what the worker has written: return what is over because a later one has begun.
+
+        What it had to say of those was sent before, and is heard first.
+        """
         report = self.slate.read()
-        if report is None or all(held.run != report.run for held in self.hand):
+        if report is None or not self.hand:
+            return []
+        if self.child is not None and self.hand[0].run != report.run:
+            self.child.hear()
+        if all(held.run != report.run for held in self.hand):
             return []
         over = []
         while self.hand[0].run != report.run:

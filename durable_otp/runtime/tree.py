@@ -92,6 +92,7 @@ def _manager(
         max_context=durable.max_context,
         max_log=durable.max_log,
         connection_idle_timeout=durable.connection_idle_timeout,
+        commit=section.commit,
     )
     settings = ManagerSettings(
         database=database,

@@ -25,12 +25,13 @@ from durable_otp.otp.link import Message
 from durable_otp.otp.title import set_title
 from durable_otp.runtime import messages
 from durable_otp.runtime.carried import take_up
+from durable_otp.runtime.outbox import StepOutbox
 from durable_otp.runtime.output import Output
 from durable_otp.runtime.pace import Pace
 from durable_otp.runtime.permits import Permits
 from durable_otp.runtime.settings import WorkerSettings
 from durable_otp.runtime.slate import Slate
-from durable_otp.storage.database import Database
+from durable_otp.storage.batched_journal import BatchedJournal, FlushingDatabase
 from durable_otp.storage.definitions import published
 from durable_otp.storage.journal import PostgresJournal, database_now
 from durable_otp.storage.journal_writing import Holder
@@ -88,7 +89,7 @@ class Worker:
         self._is_alone = False
         self._has_timeout = False
         self._pace = Pace(None)
-        self._database = Database(
+        self._database = FlushingDatabase(
             settings.database.dsn,
             settings.database.schema,
             role=title.partition(" ")[2],
@@ -143,11 +144,31 @@ class Worker:
             is_fresh=fields["is_fresh"],
             is_plain=fields["is_plain"],
         )
-        journal = PostgresJournal(self._database, Holder(claim.id, fields["lock_token"]))
+        journal = self._journal(Holder(claim.id, fields["lock_token"]))
         try:
             return execute(claim, definition, journal, self, self._limits)
         except DatabaseUnreachable:
             return Outcome.INTERRUPTED  # only an interrupt or a lost parent ends the waiting for it
+
+    def _journal(self, holder: Holder) -> PostgresJournal:
+        if self._settings.commit == "each":
+            return PostgresJournal(self._database, holder)
+        outbox = StepOutbox(self._run, self._parent.send, self._wait_until_flushed)
+        self._database.outbox = outbox
+        return BatchedJournal(self._database, holder, outbox)
+
+    def _wait_until_flushed(self, run: int) -> bool:
+        """Wait until the manager has committed a run's steps; False: the run is to end instead."""
+        while True:
+            if self._parent.lost or self._is_interrupted():
+                return False
+            for message in self._inbox:
+                if message.kind == messages.FLUSHED and message.fields["run"] == run:
+                    self._inbox.remove(message)
+                    return True
+            message_or_none = self._parent.receive(None)
+            if message_or_none is not None:
+                self._inbox.append(message_or_none)
 
     # engine.host.Host
 

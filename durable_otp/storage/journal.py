@@ -63,12 +63,16 @@ class PostgresJournal:
         """Record a completed step; without a ``next_path`` the execution is completed with it."""
         name = "complete" if completion.next_path is None else "checkpoint"
         attempt = completion.attempt
-        if self._leaves_open == (attempt.path, attempt.visit):
+        if self.leaves_open(attempt.path, attempt.visit):
             self._leaves_open = None
-            step = {"step_id": new_id(), **_completed(completion)}
+            step = {"step_id": new_id(), **completed_parameters(completion)}
             self._writer.run(record_step_and_close_waits, step, name)
         else:
-            self._writer.write(name, _completed(completion))
+            self._writer.write(name, completed_parameters(completion))
+
+    def leaves_open(self, path: str, visit: int) -> bool:
+        """Return whether a visit has open waits, which its checkpoint has to close."""
+        return self._leaves_open == (path, visit)
 
     def record_failure(self, failure: Failure) -> None:
         """Record a failed attempt that the same worker follows up."""
@@ -164,7 +168,8 @@ def _earlier(wait: Row, attempt: int) -> Answer:
     )
 
 
-def _completed(completion: Completion) -> Parameters:
+def completed_parameters(completion: Completion) -> Parameters:
+    """Return what the row of a completed step says."""
     snapshot = completion.snapshot
     return {
         **attempt_parameters(completion.attempt, completion.logs, completion.duration),

@@ -64,6 +64,24 @@ def test_shapes_end_as_the_model_says(dsn: str, schema: str, tmp_path: Path) -> 
     assert report(shapes, runs) == ""
 
 
+def test_shapes_whose_steps_are_committed_together_end_as_the_model_says(
+    dsn: str, schema: str, tmp_path: Path
+) -> None:
+    shapes = shapes_of(500, 100)
+    runs = run_shapes(dsn, schema, shapes, tmp_path / "ledger", commit="batched")
+    assert report(shapes, runs) == ""
+
+
+def test_killed_workers_make_no_difference_to_steps_that_are_committed_together(
+    dsn: str, schema: str, tmp_path: Path
+) -> None:
+    shapes, ledger = shapes_of(1500, 40), tmp_path / "ledger"
+    options = {"meanwhile": killer(8, ledger), "max_crashes": MANY, "commit": "batched"}
+    runs = run_shapes(dsn, schema, shapes, ledger, **options)
+    assert report(shapes, runs, crashes=True) == ""
+    assert sum(run.execution.crashes for run in runs) > 0
+
+
 def test_killed_workers_make_no_difference(dsn: str, schema: str, tmp_path: Path) -> None:
     shapes, ledger = shapes_of(1000, 50), tmp_path / "ledger"
     meanwhile = killer(7, ledger)

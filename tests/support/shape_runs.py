@@ -37,13 +37,17 @@ def run_shapes(
     *,
     meanwhile: Callable[[Tree], None] = lambda _: None,
     timeout: float = 100.0,
+    commit: str = "each",
     **options: Any,
 ) -> list[Run]:
     """Run shapes side by side; ``meanwhile`` is called again and again until all have ended."""
     ledger.touch()
     made = [workflows_of(shape, ledger, **options) for shape in shapes]
     every = [workflow for workflows in made for workflow in workflows]
-    queues = {"default": 4, "other": 1}
+    queues = {
+        "default": {"concurrency": 4, "commit": commit},
+        "other": {"concurrency": 1, "commit": commit},
+    }
     supervisor = {"max_restarts": 10_000}  # idle workers are killed too
     with running(dsn, schema, *every, queues=queues, supervisor=supervisor, **QUICK) as tree:
         handles = []
