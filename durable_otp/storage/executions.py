@@ -28,11 +28,13 @@ class NewExecution:
     Attributes:
         input: JSON text; None for no input.
         idempotency_key: Unique per workflow name, if given: printable and not empty.
+        is_sent: Its row may be there already: this is a repetition.
     """
 
     input: str | None
     idempotency_key: str | None = None
     id: str = field(default_factory=new_id)
+    is_sent: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -101,31 +103,24 @@ def watch(execution_id: str) -> Operation[State]:
 
 def _insert(how: Start, executions: Sequence[NewExecution]) -> Operation[bool]:
     """Insert rows; return whether all of them are new."""
-    rows = yield _start_statement(how, executions)
-    if len(executions) == 1:
-        return bool(rows)
-    return bool(rows[0]["started"] == len(executions))
-
-
-def _start_statement(how: Start, executions: Sequence[NewExecution]) -> Statement:
-    common = {
-        "workflow": how.workflow,
-        "version": how.version,
-        "queue": how.queue,
-        "priority": how.priority,
-        "scheduled_at": how.scheduled_at,
-        "timeout": how.timeout,
-    }
+    are_new = not any([each.is_sent or each.idempotency_key for each in executions])
+    for each in executions:
+        each.is_sent = True
+    common = vars(how)
     if len(executions) == 1:
         (one,) = executions
         given = {"id": one.id, "input": one.input, "key": one.idempotency_key}
-        return Statement("start_one", {**common, **given})
-    columns = {
+        return bool((yield Statement("start_one", common | given)))
+    columns = common | {
         "ids": ",".join([each.id for each in executions]),
         "inputs": SEPARATOR.join([each.input or "" for each in executions]),
-        "keys": SEPARATOR.join([each.idempotency_key or "" for each in executions]),
     }
-    return Statement("start_executions", {**common, **columns})
+    if are_new:
+        yield Statement("start_new", columns)
+        return True
+    columns["keys"] = SEPARATOR.join([each.idempotency_key or "" for each in executions])
+    rows = yield Statement("start_executions", columns)
+    return bool(rows[0]["started"] == len(executions))
 
 
 def _started(how: Start, executions: Sequence[NewExecution]) -> Statement:
@@ -145,7 +140,7 @@ def _batches(executions: Sequence[NewExecution]) -> Iterator[Sequence[NewExecuti
     for number, each in enumerate(executions):
         length = len(each.input or "")
         characters += length
-        if number - first == BATCH_SIZE or characters > BATCH_CHARACTERS and number > first:
+        if number - first == BATCH_SIZE or (characters > BATCH_CHARACTERS and number > first):
             yield executions[first:number]
             first, characters = number, length
     if executions:

@@ -22,22 +22,23 @@ def new_id() -> str:
 def new_ids(count: int) -> list[str]:
     """Return so many new ids, in order, as ``new_id`` makes them."""
     global _last  # noqa: PLW0603 - the clock's hand
-    milliseconds, rest = divmod(
-        time.time_ns(), 1_000_000
-    )  # part of a key, never compared as a time
+    # The clock is part of a key here, never compared as a time.
+    milliseconds, rest = divmod(time.time_ns(), 1_000_000)
     first = max(milliseconds << 12 | (rest << 12) // 1_000_000, _last + 1)
     _last = first + count - 1
-    random = os.urandom(8 * count).hex()
+    digits = os.urandom(8 * count).hex()
     return [
-        _text(first + number, random[16 * number : 16 * number + 16]) for number in range(count)
+        "%08x-%04x-7%03x-%s%s-%s"  # noqa: UP031 - the cheapest of the ways to write it
+        % (
+            ticks >> 28,
+            ticks >> 12 & 0xFFFF,
+            ticks & 0xFFF,
+            _VARIANT[digits[at]],
+            digits[at + 1 : at + 4],
+            digits[at + 4 : at + 16],
+        )
+        for ticks, at in zip(range(first, first + count), range(0, 16 * count, 16), strict=True)
     ]
-
-
-def _text(ticks: int, random: str) -> str:
-    """Return an id's text: ticks of 1/4096 ms, and 16 random hex digits."""
-    high = f"{ticks >> 12:012x}"
-    variant = _VARIANT[random[0]]
-    return f"{high[:8]}-{high[8:]}-7{ticks & 0xFFF:03x}-{variant}{random[1:4]}-{random[4:]}"
 
 
 def is_id(text: object) -> bool:

@@ -13,11 +13,30 @@ ON CONFLICT DO NOTHING
 RETURNING CASE WHEN scheduled_at <= durable.now() THEN pg_notify('durable:queue', queue) END,
           CASE WHEN deadline_at IS NOT NULL THEN pg_notify('durable:timeout', '') END;
 
+-- name: start_new
+-- The first try of any number without keys. Each list comes as one text and is cut here, because an
+-- array would be quoted item by item: no JSON text holds the separator, and none is empty, which
+-- therefore stands for NULL. Nothing can be there already, and asking would cost a fifth of it all.
+WITH inserted AS (
+    INSERT INTO durable.workflow_executions
+        (id, workflow, version, queue, priority, input, scheduled_at, deadline_at, inserted_at,
+         updated_at)
+    SELECT given.id, %(workflow)s, %(version)s, %(queue)s, %(priority)s, given.input::jsonb,
+           coalesce(%(scheduled_at)s::timestamptz, durable.now()),
+           durable.now() + make_interval(secs => %(timeout)s::double precision),
+           durable.now(), durable.now()
+    FROM unnest(string_to_array(%(ids)s, ',')::uuid[],
+                string_to_array(%(inputs)s, E'\x1e', '')) AS given (id, input)
+)
+SELECT CASE WHEN coalesce(%(scheduled_at)s::timestamptz <= durable.now(), true)
+            THEN pg_notify('durable:queue', %(queue)s) END,
+       CASE WHEN %(timeout)s::double precision IS NOT NULL
+            THEN pg_notify('durable:timeout', '') END;
+
 -- name: start_executions
--- Any number in one statement; the answer says how many of them are new. Each list comes as one text
--- and is cut here, because an array would be quoted item by item: no JSON text and no key holds the
--- separator, and none is empty, which therefore stands for NULL. The rows are written in the order of
--- keys, so that two callers with the same keys do not wait for each other in a circle.
+-- The same for what may be there already, by its key or because an earlier try was committed; the
+-- answer says how many are new. The rows are written in the order of keys, so that two callers with
+-- the same keys do not wait for each other in a circle.
 WITH inserted AS (
     INSERT INTO durable.workflow_executions
         (id, workflow, version, queue, priority, input, idempotency_key, scheduled_at, deadline_at,
