@@ -103,7 +103,7 @@ def watch(execution_id: str) -> Operation[State]:
 
 def _insert(how: Start, executions: Sequence[NewExecution]) -> Operation[bool]:
     """Insert rows; return whether all of them are new."""
-    are_new = not any([each.is_sent or each.idempotency_key for each in executions])
+    are_new = not any(each.is_sent or each.idempotency_key for each in executions)
     for each in executions:
         each.is_sent = True
     common = vars(how)
