@@ -1,18 +1,19 @@
 """What is checked and looked up before the first row of an execution is written."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
 from durable_otp.errors import WorkflowNotFound
 from durable_otp.storage import definitions
 from durable_otp.storage.executions import NewExecution, Start
+from durable_otp.storage.identity import new_ids
 from durable_otp.storage.pool import PooledDatabase
 from durable_otp.storage.queue import check_queue
 from durable_otp.workflow.builder import Workflow
 from durable_otp.workflow.definition import Definition
-from durable_otp.workflow.json_form import canonical, encode
+from durable_otp.workflow.json_form import encode, in_text
 from durable_otp.workflow.registry import Registry
 
 LONGEST_IDEMPOTENCY_KEY = 400
@@ -45,6 +46,17 @@ class StartOptions:
             )
 
 
+@dataclass(frozen=True)
+class Startable:
+    """What has to be known of a published workflow to start it."""
+
+    name: str
+    version: str
+    queue: str
+    priority: int
+    timeout: float | None
+
+
 class StartableWorkflows:
     """The workflows that one client can start: those it was handed, and all published ones."""
 
@@ -72,10 +84,8 @@ class StartableWorkflows:
         values = list(inputs)
         checked_keys = _checked_keys(keys, len(values))
         how, definition = self._target(workflow, options)
-        new = [
-            NewExecution(self._json(definition, value), key)
-            for value, key in zip(values, checked_keys, strict=True)
-        ]
+        texts = self._texts(definition, values)
+        new = list(map(NewExecution, texts, checked_keys, new_ids(len(values))))
         return how, new
 
     def forget_published(self) -> None:
@@ -88,7 +98,7 @@ class StartableWorkflows:
         if isinstance(workflow, Workflow):
             definition = self._handed.register(workflow)
             self._publish(definition)
-            return _start(definition.description(), options), definition
+            return _start(definition, options), definition
         if not isinstance(workflow, str):
             raise TypeError(f"workflow must be a Workflow or the name of one, not {workflow!r}.")
         description = None
@@ -101,7 +111,7 @@ class StartableWorkflows:
             )
         key = (description["name"], description["version"])
         known = self._handed.get(*key) if key in self._handed.known() else None
-        return _start(description, options), known
+        return _start(_startable(description), options), known
 
     def _publish(self, definition: Definition) -> None:
         key = (definition.name, definition.version)
@@ -111,12 +121,20 @@ class StartableWorkflows:
             self._database.run(definitions.publish, published)
             self._published.add(key)
 
-    def _json(self, definition: Definition | None, value: Any) -> str | None:
-        if definition is None:
-            form = canonical(value, what="input", max_bytes=self._max_payload)
-        else:
-            _, form = definition.validate_input(value, max_bytes=self._max_payload)
-        return None if form is None else encode(form).decode()
+    def _texts(self, definition: Definition | None, values: list[Any]) -> list[str | None]:
+        """Return the JSON texts of inputs; None for no input."""
+        most = self._max_payload
+        if definition is None or definition.input is None:
+            return [
+                None if value is None else in_text(value, what="input", max_bytes=most).decode()
+                for value in values
+            ]
+        forms = [definition.validate_input(value, max_bytes=most)[1] for value in values]
+        return [None if form is None else encode(form).decode() for form in forms]
+
+
+def _startable(description: dict[str, Any]) -> Startable:
+    return Startable(**{each.name: description[each.name] for each in fields(Startable)})
 
 
 def _published(definition: Definition) -> definitions.PublishedDefinition:
@@ -128,14 +146,14 @@ def _published(definition: Definition) -> definitions.PublishedDefinition:
     )
 
 
-def _start(description: dict[str, Any], options: StartOptions) -> Start:
+def _start(workflow: Definition | Startable, options: StartOptions) -> Start:
     return Start(
-        workflow=description["name"],
-        version=description["version"],
-        queue=description["queue"] if options.queue is None else options.queue,
-        priority=description["priority"] if options.priority is None else options.priority,
+        workflow=workflow.name,
+        version=workflow.version,
+        queue=workflow.queue if options.queue is None else options.queue,
+        priority=workflow.priority if options.priority is None else options.priority,
         scheduled_at=options.scheduled_at,
-        timeout=description["timeout"],
+        timeout=workflow.timeout,
     )
 
 

@@ -8,6 +8,7 @@ that forked.
 
 import asyncio
 import contextlib
+import gc
 import os
 import socket
 import sys
@@ -92,6 +93,7 @@ async def _main(connection: socket.socket, cargo: Cargo, host: int) -> int:
             _tell(connection, Message(link.INIT_ERROR, errors.to_fields(error)))
             return 1
         hosted.hooks.before_children(hosted.root)
+        gc.enable()
         try:
             await until_finished(
                 hosted.root.server.actor,
@@ -117,6 +119,7 @@ def main(arguments: list[str]) -> NoReturn:
     os.set_inheritable(connection_fd, False)  # noqa: FBT003 - that is how it is called
     with os.fdopen(cargo_fd, "rb") as file:
         payload = file.read()
+    gc.disable()  # what is imported from here on stays; looking through it again and again is dear
     try:
         cargo = unpack(payload)
         setproctitle.setproctitle(cargo.title)

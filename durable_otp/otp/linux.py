@@ -5,8 +5,6 @@ import os
 import sys
 from pathlib import Path
 
-import psutil
-
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -40,6 +38,8 @@ def child_pids() -> list[int]:
         tasks = list(Path("/proc/self/task").iterdir())
         text = " ".join((task / "children").read_text() for task in tasks)
     except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN
+        import psutil  # noqa: PLC0415 - dear to import, and hardly ever needed
+
         return [child.pid for child in psutil.Process().children()]
     return [int(pid) for pid in text.split()]
 

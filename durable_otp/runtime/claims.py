@@ -6,17 +6,19 @@ An adapter's calls block, so they run in a thread; nothing else of the manager d
 import asyncio
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from durable_otp.errors import ConfigError, DatabaseUnreachable
 from durable_otp.runtime.settings import DatabaseSettings, ManagerSettings
-from durable_otp.storage.adapter import QueueAdapter
 from durable_otp.storage.async_database import AsyncDatabase
 from durable_otp.storage.queue import Claim, fetch_jobs
 from durable_otp.storage.settlement import HeldClaim, refresh
 from durable_otp.workflow.execution import Job, Settled
 from durable_otp.workflow.json_form import encode
 from durable_otp.workflow.state import State
+
+if TYPE_CHECKING:  # the client's pool comes with it, which a tree without an adapter never needs
+    from durable_otp.storage.adapter import QueueAdapter
 
 Workflows = list[tuple[str, str]]
 
@@ -83,7 +85,7 @@ class AdapterClaims:
         settled = await _in_thread(self._opened().heartbeat_many, pairs)
         return {claim.lock_token: settled[claim.id] for claim in held if claim.id in settled}
 
-    def _opened(self) -> QueueAdapter:
+    def _opened(self) -> "QueueAdapter":
         if self._adapter is None:
             raise RuntimeError("AdapterClaims.open() comes before everything else")
         return self._adapter
@@ -91,12 +93,14 @@ class AdapterClaims:
 
 def open_adapter(
     name: str, database: DatabaseSettings, workflows: Workflows | None
-) -> QueueAdapter:
+) -> "QueueAdapter":
     """Return the adapter that ``"module:attribute"`` makes, called as `default_adapter` is.
 
     Raises:
         ConfigError: There is no such thing, or what it makes is no QueueAdapter.
     """
+    from durable_otp.storage.adapter import QueueAdapter  # noqa: PLC0415 - as above
+
     module_name, _, attribute = name.partition(":")
     try:
         make: Callable[..., Any] = getattr(import_module(module_name), attribute)

@@ -15,6 +15,8 @@ from durable_otp.otp.link import Message
 from durable_otp.storage.database import Database
 
 REST_AFTER_FAILURE = 1.0
+REST_WHEN_LOCKED = 0.02
+"""What is due and was not done is locked by somebody who is about to do it."""
 
 
 class Recurring(Protocol):
@@ -22,6 +24,50 @@ class Recurring(Protocol):
 
     def run_once(self) -> float:
         """Do what there is to do; return after how many seconds to look again."""
+
+
+class Timed:
+    """Work that a time in the database brings about, and which nobody looks for before that.
+
+    A round after a notification only asks for the time: it may be an earlier one.
+
+    Args:
+        perform: Does a batch of what is due; returns how many it did.
+        next_due: Says in how many seconds there is more to do, below zero if overdue; None: never.
+        batch_size: As many done means that there may be more.
+        interval: The most seconds between two looks, whatever is known.
+    """
+
+    def __init__(
+        self,
+        perform: Callable[[], int],
+        next_due: Callable[[], float | None],
+        *,
+        batch_size: int,
+        interval: float,
+    ) -> None:
+        self._perform = perform
+        self._next_due = next_due
+        self._batch_size = batch_size
+        self._interval = interval
+        self._due = self._net = Deadline(0)
+
+    def run_once(self) -> float:
+        """Do what is due; return the seconds until there may be more."""
+        is_due = self._due.passed or self._net.passed
+        if is_due:
+            if self._perform() == self._batch_size:
+                return 0.0
+            self._net = Deadline(self._interval)
+        seconds = self._next_due()
+        is_overdue = seconds is not None and seconds <= 0
+        if is_overdue and not is_due:
+            self._due = Deadline(0)
+            return self.run_once()
+        until_due = REST_WHEN_LOCKED if is_overdue else seconds
+        self._due = Deadline(until_due)
+        until_net = self._interval if is_due else self._net.remaining
+        return min(rest for rest in (until_due, until_net) if rest is not None)
 
 
 def serve(

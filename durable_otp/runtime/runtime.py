@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -197,9 +198,11 @@ class Runtime:
     def _publish(self) -> None:
         """Make workflows and schedules known before anybody is told that the tree is up."""
         found = self._running().request(messages.WORKFLOWS)["workflows"]
-        if found:
-            self._run(publish, [messages.as_published(each) for each in found])
-            self._run(declare, messages.declared_schedules(found))
+        if not found:
+            return
+        with closing(self._database()) as database:
+            database.run(publish, [messages.as_published(each) for each in found])
+            database.run(declare, messages.declared_schedules(found))
 
     def _set(
         self, queue: str, *, paused: bool | None = None, concurrency: int | None = None
@@ -209,11 +212,11 @@ class Runtime:
         self._running().request(messages.LOOK, {"child_id": tree.manager_id(queue)})
 
     def _run(self, operation: Callable[..., Any], *args: Any, **options: Any) -> Any:
-        database = Database(self.dsn, self._config.durable.schema_name, role="runtime")
-        try:
+        with closing(self._database()) as database:
             return database.run(operation, *args, **options)
-        finally:
-            database.close()
+
+    def _database(self) -> Database:
+        return Database(self.dsn, self._config.durable.schema_name, role="runtime")
 
     def _manager(self, queue: str) -> dict[str, Any]:
         if queue not in self._config.queues:

@@ -6,21 +6,19 @@ interval is the net below both. Each kind of deadline is a duty of its own.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from durable_otp.clock import Deadline
 from durable_otp.events import emit
 from durable_otp.otp import ParentLink
 from durable_otp.otp.title import set_title
 from durable_otp.runtime import family_care
-from durable_otp.runtime.recurring import pause_of, serve
+from durable_otp.runtime.recurring import Timed, pause_of, serve
 from durable_otp.runtime.settings import SiblingSettings
 from durable_otp.storage import deadlines, waits
 from durable_otp.storage.aftermath import run_ending
 from durable_otp.storage.database import Database
 from durable_otp.storage.operation import Operation
-
-SHORTEST_REST = 0.02
-"""What is due and was not done is locked by somebody who is about to do it."""
 
 
 @dataclass(frozen=True)
@@ -87,27 +85,24 @@ def nobody_knows() -> Operation[float | None]:
 
 
 class WaitTimeouts:
-    """One round: a batch of every duty."""
+    """One round: a batch of every duty whose time has come."""
 
     def __init__(
         self, database: Database, settings: SiblingSettings, performed: tuple[Duty, ...] = ()
     ) -> None:
-        self._database = database
-        self._settings = settings
-        self._duties = performed or duties(settings.interval)
+        self._timed = [
+            Timed(
+                partial(duty.perform, database, settings.batch_size),
+                partial(database.run, duty.next_due),
+                batch_size=settings.batch_size,
+                interval=settings.interval,
+            )
+            for duty in performed or duties(settings.interval)
+        ]
 
     def run_once(self) -> float:
         """Do what is due; return the seconds until there may be more."""
-        return min(self._rest_after(duty) for duty in self._duties)
-
-    def _rest_after(self, duty: Duty) -> float:
-        batch_size = self._settings.batch_size
-        if duty.perform(self._database, batch_size) == batch_size:
-            return 0.0
-        due = self._database.run(duty.next_due)
-        if due is None:
-            return self._settings.interval
-        return min(self._settings.interval, max(SHORTEST_REST, due))
+        return min([each.run_once() for each in self._timed])
 
 
 def wait_timeouts(parent: ParentLink, title: str, settings: SiblingSettings) -> None:

@@ -1,6 +1,6 @@
 """How executions begin and how they are called off."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -14,21 +14,27 @@ from durable_otp.storage.statements import Statement
 from durable_otp.workflow.state import State
 
 BATCH_SIZE = 1000
+BATCH_CHARACTERS = 16_000_000
+"""PostgreSQL takes no text of more than a gigabyte; and this much is as good as any."""
+SEPARATOR = "\x1e"
+"""In no JSON text and no idempotency key: both hold no control characters."""
 CANCELLED_MESSAGE = "The execution was cancelled."
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class NewExecution:
     """One execution to be; its id is made here, so that starting it can be repeated.
 
     Attributes:
         input: JSON text; None for no input.
-        idempotency_key: Unique per workflow name, if given.
+        idempotency_key: Unique per workflow name, if given: printable and not empty.
+        is_sent: Its row may be there already: this is a repetition.
     """
 
     input: str | None
     idempotency_key: str | None = None
     id: str = field(default_factory=new_id)
+    is_sent: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -54,13 +60,15 @@ def start(how: Start, executions: Sequence[NewExecution]) -> Operation[list[str]
     A key that is taken gives the id of the execution that has it, whatever its status or input.
     """
     ids: dict[str, str] = {}
-    for first in range(0, len(executions), BATCH_SIZE):
-        missing = executions[first : first + BATCH_SIZE]
+    for batch in _batches(executions):
+        missing: Sequence[NewExecution] = batch
         while missing:
-            rows = yield _start_statement(how, missing)
+            if (yield from _insert(how, missing)):
+                break
+            rows = yield _started(how, missing)
             ids |= {row["given_id"]: row["id"] for row in rows if row["id"] is not None}
             missing = [each for each in missing if each.id not in ids]
-    return [ids[each.id] for each in executions]
+    return [ids.get(each.id, each.id) for each in executions]
 
 
 @transaction
@@ -93,18 +101,47 @@ def watch(execution_id: str) -> Operation[State]:
     return (yield from status_of(execution_id))
 
 
-def _start_statement(how: Start, executions: Sequence[NewExecution]) -> Statement:
+def _insert(how: Start, executions: Sequence[NewExecution]) -> Operation[bool]:
+    """Insert rows; return whether all of them are new."""
+    are_new = not any(each.is_sent or each.idempotency_key for each in executions)
+    for each in executions:
+        each.is_sent = True
+    common = vars(how)
+    if len(executions) == 1:
+        (one,) = executions
+        given = {"id": one.id, "input": one.input, "key": one.idempotency_key}
+        return bool((yield Statement("start_one", common | given)))
+    columns = common | {
+        "ids": ",".join([each.id for each in executions]),
+        "inputs": SEPARATOR.join([each.input or "" for each in executions]),
+    }
+    if are_new:
+        yield Statement("start_new", columns)
+        return True
+    columns["keys"] = SEPARATOR.join([each.idempotency_key or "" for each in executions])
+    rows = yield Statement("start_executions", columns)
+    return bool(rows[0]["started"] == len(executions))
+
+
+def _started(how: Start, executions: Sequence[NewExecution]) -> Statement:
     return Statement(
-        "start_executions",
+        "started_executions",
         {
             "ids": [each.id for each in executions],
-            "inputs": [each.input for each in executions],
             "keys": [each.idempotency_key for each in executions],
             "workflow": how.workflow,
-            "version": how.version,
-            "queue": how.queue,
-            "priority": how.priority,
-            "scheduled_at": how.scheduled_at,
-            "timeout": how.timeout,
         },
     )
+
+
+def _batches(executions: Sequence[NewExecution]) -> Iterator[Sequence[NewExecution]]:
+    """Cut into batches for one statement: not too many, and not too long."""
+    first = characters = 0
+    for number, each in enumerate(executions):
+        length = len(each.input or "")
+        characters += length
+        if number - first == BATCH_SIZE or (characters > BATCH_CHARACTERS and number > first):
+            yield executions[first:number]
+            first, characters = number, length
+    if executions:
+        yield executions[first:]

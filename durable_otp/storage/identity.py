@@ -4,6 +4,7 @@ import os
 import time
 from uuid import UUID
 
+_VARIANT = {digit: "89ab"[number % 4] for number, digit in enumerate("0123456789abcdef")}
 _last = 0
 """The time part of the id made last; no two of a process need be told apart by chance."""
 
@@ -15,14 +16,29 @@ def new_id() -> str:
     are the time's next digits, and count on where that stands still. (Two threads at once may make
     equal time parts; the random half tells those apart.)
     """
+    return new_ids(1)[0]
+
+
+def new_ids(count: int) -> list[str]:
+    """Return so many new ids, in order, as ``new_id`` makes them."""
     global _last  # noqa: PLW0603 - the clock's hand
-    milliseconds, rest = divmod(
-        time.time_ns(), 1_000_000
-    )  # part of a key, never compared as a time
-    _last = last = max(milliseconds << 12 | (rest << 12) // 1_000_000, _last + 1)
-    high = (last >> 12) << 16 | 0x7 << 12 | last & 0xFFF
-    low = 0b10 << 62 | int.from_bytes(os.urandom(8), "big") >> 2
-    return str(UUID(int=high << 64 | low))
+    # The clock is part of a key here, never compared as a time.
+    milliseconds, rest = divmod(time.time_ns(), 1_000_000)
+    first = max(milliseconds << 12 | (rest << 12) // 1_000_000, _last + 1)
+    _last = first + count - 1
+    digits = os.urandom(8 * count).hex()
+    return [
+        "%08x-%04x-7%03x-%s%s-%s"  # noqa: UP031 - the cheapest of the ways to write it
+        % (
+            ticks >> 28,
+            ticks >> 12 & 0xFFFF,
+            ticks & 0xFFF,
+            _VARIANT[digits[at]],
+            digits[at + 1 : at + 4],
+            digits[at + 4 : at + 16],
+        )
+        for ticks, at in zip(range(first, first + count), range(0, 16 * count, 16), strict=True)
+    ]
 
 
 def is_id(text: object) -> bool:

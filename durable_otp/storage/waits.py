@@ -68,7 +68,7 @@ def suspend_and_look(parameters: Parameters) -> Operation[Sequence[Row]]:
         yield Statement("create_called_children", {**parameters, **calls})
     answered = yield Statement("has_answers", parameters)
     delivered = yield from _deliver(execution_id)
-    if delivered or answered[0]["found"]:
+    if answered[0]["found"] and not delivered:
         yield Statement("wake_execution", {"id": execution_id})
     return rows
 
@@ -81,19 +81,23 @@ def send_event(execution_id: str, sent: Sent) -> Operation[None]:
         AlreadyFinished: The execution has ended, or is undoing what it did.
         ExecutionNotFound: There is none with this id.
     """
-    status = yield from _locked(execution_id)
-    event = {"id": execution_id, "event_id": sent.id}
+    if not is_id(execution_id):
+        raise not_found(execution_id)
+    payload = encode(sent.value).decode()
+    event = {"id": execution_id, "event_id": sent.id, "name": sent.name, "payload": payload}
+    rows = yield Statement("take_event", event)
+    if not rows:
+        raise not_found(execution_id)
+    status = State(rows[0]["status"])
     if status in FINAL or status is State.COMPENSATING:
         recorded = yield Statement("event_is_recorded", event)
         if recorded[0]["recorded"]:
             return
         raise AlreadyFinished(f"Execution {execution_id} is {status} and takes no events any more.")
-    payload = encode(sent.value).decode()
-    yield Statement("insert_event", {**event, "name": sent.name, "payload": payload})
     if status is State.PENDING:
         yield Statement("remind_queue", {"id": execution_id})
-    elif status is State.WAITING and (yield from _deliver(execution_id)):
-        yield Statement("wake_execution", {"id": execution_id})
+    elif status is State.WAITING:
+        yield from _deliver(execution_id)
 
 
 @transaction
@@ -113,11 +117,12 @@ def provide_input(execution_id: str, sent: Sent) -> Operation[None]:
     if row is None:
         raise _no_input(execution_id, sent.name, inputs)
     question = Question(row["type"], row["prompt"], row["fields"], row["choices"], row["metadata"])
-    answer = encode(accepted(question, sent.value)).decode()
+    value = accepted(question, sent.value)
+    answer = encode(value).decode()
     yield Statement("answer_input", {"input_id": row["id"], "answer_id": sent.id, "answer": answer})
-    yield Statement("answer_waits", {"wait_ids": [row["wait_id"]], "answers": [answer]})
-    name = "remind_queue" if status is State.PENDING else "wake_execution"
-    yield Statement(name, {"id": execution_id})
+    yield from _answer(execution_id, [Match(row["wait_id"], value, ())])
+    if status is State.PENDING:
+        yield Statement("remind_queue", {"id": execution_id})
 
 
 @transaction
@@ -188,34 +193,33 @@ def _locked(execution_id: str) -> Operation[State]:
 
 
 def _deliver(execution_id: str) -> Operation[bool]:
-    """Let open waits consume what is in the mailbox; return whether one is over with that."""
-    rows = yield Statement("open_event_waits", {"id": execution_id})
-    waits = [EventWait(row["id"], row["kind"], tuple(row["names"])) for row in rows]
-    if not waits:
-        return False
-    names = sorted({name for wait in waits for name in wait.names})
-    mailbox = yield Statement(
-        "mailbox_of", {"id": execution_id, "names": names, "limit": len(waits)}
-    )
-    found = matches(waits, [Mail(**row) for row in mailbox])
+    """Let open waits consume what is in the mailbox; wake the execution and say so if one is over.
+
+    A statement of its own, behind the lock: what came while it was waited for is seen.
+    """
+    rows = yield Statement("waits_and_mail", {"id": execution_id})
+    waits = [
+        EventWait(row["id"], row["kind"], tuple(row["names"])) for row in rows if not row["is_mail"]
+    ]
+    mailbox = [Mail(row["id"], row["name"], row["payload"]) for row in rows if row["is_mail"]]
+    found = matches(waits, mailbox)
     if not found:
         return False
-    yield from _answer(found)
+    yield from _answer(execution_id, found)
     return True
 
 
-def _answer(found: Sequence[Match]) -> Operation[None]:
+def _answer(execution_id: str, found: Sequence[Match]) -> Operation[None]:
     taken = [(event, match.wait_id) for match in found for event in match.events]
     yield Statement(
-        "answer_waits",
+        "deliver",
         {
+            "id": execution_id,
             "wait_ids": [match.wait_id for match in found],
             "answers": [encode(match.answer).decode() for match in found],
+            "event_ids": [event for event, _ in taken],
+            "consumers": [wait for _, wait in taken],
         },
-    )
-    yield Statement(
-        "consume_events",
-        {"event_ids": [event for event, _ in taken], "wait_ids": [wait for _, wait in taken]},
     )
 
 

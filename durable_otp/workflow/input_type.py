@@ -6,13 +6,15 @@ the start and do something else in the worker.
 """
 
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import TypeAdapter, ValidationError
-from pydantic.errors import PydanticUserError
+from pydantic_core import ValidationError
 
 from durable_otp.errors import DefinitionError, InvalidInput
 from durable_otp.workflow.json_form import MAX_BYTES, canonical, encode
+
+if TYPE_CHECKING:  # dear to import, and not needed by workflows without a type
+    from pydantic import TypeAdapter
 
 
 def check_type(input_type: Any, subject: str, *, complete: bool = False) -> None:
@@ -25,6 +27,8 @@ def check_type(input_type: Any, subject: str, *, complete: bool = False) -> None
     """
     if input_type is None:
         return
+    from pydantic.errors import PydanticUserError  # noqa: PLC0415 - as above
+
     try:
         if isinstance(input_type, str):
             raise TypeError(f"{input_type!r} is a string")  # noqa: TRY301 - one sentence for all
@@ -78,7 +82,7 @@ def restore(input_type: Any, form: Any, *, workflow: str) -> Any:
         ) from error
 
 
-def _read_back(adapter: TypeAdapter[Any], form: Any, workflow: str) -> Any:
+def _read_back(adapter: "TypeAdapter[Any]", form: Any, workflow: str) -> Any:
     try:
         again = adapter.validate_json(encode(form), by_alias=True, by_name=True)
     except ValidationError as error:
@@ -94,20 +98,26 @@ def _read_back(adapter: TypeAdapter[Any], form: Any, workflow: str) -> Any:
     return again
 
 
-def _form(adapter: TypeAdapter[Any], typed: Any, max_bytes: int | None) -> Any:
+def _form(adapter: "TypeAdapter[Any]", typed: Any, max_bytes: int | None) -> Any:
     fields = adapter.dump_python(typed, round_trip=True, warnings=False)
     return canonical(fields, what="input", max_bytes=max_bytes or 2**62)
 
 
-def _adapter(input_type: Any) -> TypeAdapter[Any]:
+def _adapter(input_type: Any) -> "TypeAdapter[Any]":
     try:
         return _cached_adapter(input_type)
     except TypeError:  # a type may be unhashable: Annotated[int, [...]]
-        return TypeAdapter(input_type)
+        return _new_adapter(input_type)
 
 
 @lru_cache(maxsize=256)
-def _cached_adapter(input_type: Any) -> TypeAdapter[Any]:
+def _cached_adapter(input_type: Any) -> "TypeAdapter[Any]":
+    return _new_adapter(input_type)
+
+
+def _new_adapter(input_type: Any) -> "TypeAdapter[Any]":
+    from pydantic import TypeAdapter  # noqa: PLC0415 - as above
+
     return TypeAdapter(input_type)
 
 

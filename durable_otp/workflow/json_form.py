@@ -30,6 +30,8 @@ _INTEGRAL_FROM = 1e16  # from here on a float is written with an exponent, which
 def canonical(value: Any, *, what: str = "value", max_bytes: int = MAX_BYTES) -> Any:
     """Return the JSON form of a value, as new lists and dicts.
 
+    ``in_text`` gives its text, for one that is not needed as a value.
+
     Args:
         value: Anything with a JSON form; API section 1 lists the rules.
         what: How the value is called in a message and at the start of the error's path.
@@ -40,14 +42,25 @@ def canonical(value: Any, *, what: str = "value", max_bytes: int = MAX_BYTES) ->
     """
     if value is None or value is True or value is False:
         return value
+    return _checked(value, what, max_bytes)[0]
+
+
+def in_text(value: Any, *, what: str = "value", max_bytes: int = MAX_BYTES) -> bytes:
+    """Return the JSON text of any value: ``encode(canonical(value))`` in one go."""
+    if value is None or value is True or value is False:
+        return to_json(value)
+    return _checked(value, what, max_bytes)[1]
+
+
+def _checked(value: Any, what: str, max_bytes: int) -> tuple[Any, bytes]:
     try:
         result = _Walk(max_bytes).json_form(value)
     except _Refused as refused:
         refused.raise_as(what)
-    size = len(to_json(result))
-    if size > max_bytes:
-        _Refused(_too_large(max_bytes, size)).raise_as(what)
-    return result
+    text = to_json(result)
+    if len(text) > max_bytes:
+        _Refused(_too_large(max_bytes, len(text))).raise_as(what)
+    return result, text
 
 
 def encode(value: Any) -> bytes:
@@ -71,6 +84,8 @@ def decode(text: bytes | str) -> Any:
 
 def in_key_order(value: dict[str, Any]) -> dict[str, Any]:
     """Return an object with its keys in jsonb's order; itself if they are."""
+    if len(value) < 2:  # noqa: PLR2004 - one key is in order
+        return value
     keys = list(value)
     ordered = sorted(keys)  # by code point is by byte, and the sort by length keeps it
     ordered.sort(key=len if "".join(keys).isascii() else _byte_length)

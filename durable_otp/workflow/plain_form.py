@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import ipaddress
+import sys
 from collections import deque
 from datetime import date, time, timedelta
 from decimal import Decimal
@@ -10,7 +11,6 @@ from pathlib import PurePath
 from typing import Any
 from uuid import UUID
 
-from pydantic import BaseModel
 from pydantic_core import MultiHostUrl, Url, to_jsonable_python
 
 from durable_otp.workflow.results import Err, Ok
@@ -40,8 +40,9 @@ def as_plain(value: Any) -> str | dict[str, Any] | list[Any] | None:
         return str(value)
     if isinstance(value, _BINARY):
         return base64.b64encode(value).decode()
-    if isinstance(value, BaseModel):
-        return value.model_dump(warnings=False)
+    if _is_model(value):
+        fields: dict[str, Any] = value.model_dump(warnings=False)
+        return fields
     if isinstance(value, deque | Ok | Err):
         return list(value) if isinstance(value, deque) else value.stored()
     is_record = dataclasses.is_dataclass(value) and not isinstance(value, type)
@@ -50,3 +51,10 @@ def as_plain(value: Any) -> str | dict[str, Any] | list[Any] | None:
         if is_record
         else None
     )
+
+
+def _is_model(value: Any) -> bool:
+    """Return whether it is a pydantic model: whoever made one has imported pydantic."""
+    main = sys.modules.get("pydantic.main")
+    model: Any = getattr(main, "BaseModel", None)
+    return model is not None and isinstance(value, model)

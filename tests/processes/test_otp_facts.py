@@ -78,6 +78,11 @@ def test_a_child_has_a_wakeup_descriptor_of_its_own(grow: Grow) -> None:
     assert story.info("a") == {"own": True, "threads": 1}
 
 
+def test_a_child_collects_its_garbage_though_its_root_did_not_while_importing(grow: Grow) -> None:
+    _, story = grow(ChildSpec("a", births.show_the_collector))
+    assert story.info("a") == {"collects": True}
+
+
 def test_a_signal_just_before_the_wait_ends_the_wait(grow: Grow) -> None:
     child = ChildSpec("a", births.race_a_signal_into_the_wait, restart="temporary")
     _, story = grow(child)

@@ -1,5 +1,6 @@
 """How executions begin and how they are called off, row by row."""
 
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -57,14 +58,60 @@ def test_ids_come_back_in_the_order_given_over_many_batches(tables, database):
 
 
 def test_a_thousand_are_one_statement(database):
-    steps = executions.start(HOW, [NewExecution(None) for _ in range(2001)])
+    steps = executions.start(HOW, [NewExecution(None) for _ in range(2002)])
     sizes, rows = [], None
     with suppress(StopIteration):
         while True:
-            ids = steps.send(rows).parameters["ids"]
-            sizes.append(len(ids))
-            rows = [{"given_id": id_, "id": id_} for id_ in ids]
-    assert sizes == [1000, 1000, 1]
+            sizes.append(len(steps.send(rows).parameters["ids"].split(",")))
+            rows = ()
+    assert sizes == [1000, 1000, 2]
+
+
+@pytest.mark.parametrize("keys", [(None,), ("k",), (None, None), (None, "k")])
+def test_a_start_whose_answer_was_lost_is_repeated_without_harm(tables, database, keys):
+    """Its rows are there, or only some of its batches are, or none."""
+    new = [NewExecution(str(number), key) for number, key in enumerate(keys)]
+    first = database.run(executions.start, HOW, new)
+    if len(new) > 1:
+        tables.sql("DELETE FROM durable.workflow_executions WHERE id = %s RETURNING id", [first[0]])
+    assert database.run(executions.start, HOW, new) == first
+    rows = tables.sql("SELECT id::text, input FROM durable.workflow_executions")
+    assert {row["id"]: str(row["input"]) for row in rows} == {each.id: each.input for each in new}
+
+
+def test_a_batch_of_long_inputs_is_cut_before_it_is_too_long(tables, database, monkeypatch):
+    monkeypatch.setattr(executions, "BATCH_CHARACTERS", 10)
+    new = [NewExecution(text) for text in ("[1, 2, 3, 4, 5]", "[6, 7]", "8", None, "[9, 10, 11]")]
+    steps, sizes = executions.start(HOW, new), []
+    with suppress(StopIteration):
+        while True:
+            parameters = steps.send(None if not sizes else [{"started": 1}]).parameters
+            sizes.append(len(parameters["ids"].split(",")) if "ids" in parameters else 1)
+    assert sizes == [1, 3, 1]
+    ids = database.run(executions.start, HOW, new)
+    assert [tables.row(id_)["input"] for id_ in ids] == [
+        [1, 2, 3, 4, 5],
+        [6, 7],
+        8,
+        None,
+        [9, 10, 11],
+    ]
+
+
+def test_inputs_of_many_come_as_they_were_written(tables, database):
+    texts = [
+        '"a,b"',
+        '"\\u001e"',
+        None,
+        '"{\\"x\\": \\"\\\\\\\\\\"}"',
+        '""',
+        "{}",
+        '"\N{SNOWMAN}"',
+        "null",
+    ]
+    ids = database.run(executions.start, HOW, [NewExecution(text) for text in texts])
+    expected = [None if text is None else json.loads(text) for text in texts]
+    assert [tables.row(id_)["input"] for id_ in ids] == expected
 
 
 def test_a_repeated_start_changes_nothing(tables, database):

@@ -171,7 +171,7 @@ def test_a_full_batch_means_again_now(tables, database):
     assert 0 < work.run_once() <= 1
     later(database)
     assert work.run_once() == 0.0
-    assert work.run_once() == 9.0
+    assert 1 < work.run_once() <= 9
     assert statuses(tables) == ["timed_out"] * 3
 
 

@@ -5,6 +5,7 @@ from then on, before anything else is.
 """
 
 import atexit
+import gc
 import os
 import signal
 import threading
@@ -83,6 +84,13 @@ def die_with_a_grandchild_that_keeps_everything(parent: ParentLink) -> None:
         signal.pause()
     os.read(reader, 6)
     parent.ready()
+
+
+def show_the_collector(parent: ParentLink) -> None:
+    """Say whether garbage is collected here."""
+    parent.ready({"collects": gc.isenabled()})
+    while not parent.stopping:
+        parent.receive(None)
 
 
 def show_the_wakeup_descriptor(parent: ParentLink) -> None:

@@ -1,14 +1,43 @@
 -- How executions begin and how they are called off.
 
+-- name: start_one
+-- No row in the answer: its id or its key is there already.
+INSERT INTO durable.workflow_executions
+    (id, workflow, version, queue, priority, input, idempotency_key, scheduled_at, deadline_at,
+     inserted_at, updated_at)
+VALUES (%(id)s::uuid, %(workflow)s, %(version)s, %(queue)s, %(priority)s, %(input)s::jsonb, %(key)s,
+        coalesce(%(scheduled_at)s::timestamptz, durable.now()),
+        durable.now() + make_interval(secs => %(timeout)s::double precision),
+        durable.now(), durable.now())
+ON CONFLICT DO NOTHING
+RETURNING CASE WHEN scheduled_at <= durable.now() THEN pg_notify('durable:queue', queue) END,
+          CASE WHEN deadline_at IS NOT NULL THEN pg_notify('durable:timeout', '') END;
+
+-- name: start_new
+-- The first try of any number without keys. Each list comes as one text and is cut here, because an
+-- array would be quoted item by item: no JSON text holds the separator, and none is empty, which
+-- therefore stands for NULL. Nothing can be there already, and asking would cost a fifth of it all.
+WITH inserted AS (
+    INSERT INTO durable.workflow_executions
+        (id, workflow, version, queue, priority, input, scheduled_at, deadline_at, inserted_at,
+         updated_at)
+    SELECT given.id, %(workflow)s, %(version)s, %(queue)s, %(priority)s, given.input::jsonb,
+           coalesce(%(scheduled_at)s::timestamptz, durable.now()),
+           durable.now() + make_interval(secs => %(timeout)s::double precision),
+           durable.now(), durable.now()
+    FROM unnest(string_to_array(%(ids)s, ',')::uuid[],
+                string_to_array(%(inputs)s, E'\x1e', '')) AS given (id, input)
+)
+SELECT CASE WHEN coalesce(%(scheduled_at)s::timestamptz <= durable.now(), true)
+            THEN pg_notify('durable:queue', %(queue)s) END,
+       CASE WHEN %(timeout)s::double precision IS NOT NULL
+            THEN pg_notify('durable:timeout', '') END;
+
 -- name: start_executions
--- One statement for any number. A row that is there already, by its idempotency key or because an
--- earlier try had been committed, is answered instead; in the order of keys, so that two callers
--- with the same keys do not wait for each other. An id is missing in the answer when the row that
--- has the key was committed only after this statement began: look again.
-WITH given AS (
-    SELECT * FROM unnest(%(ids)s::uuid[], %(inputs)s::text[], %(keys)s::text[])
-        WITH ORDINALITY AS given (id, input, key, number)
-), inserted AS (
+-- The same for what may be there already, by its key or because an earlier try was committed; the
+-- answer says how many are new. The rows are written in the order of keys, so that two callers with
+-- the same keys do not wait for each other in a circle.
+WITH inserted AS (
     INSERT INTO durable.workflow_executions
         (id, workflow, version, queue, priority, input, idempotency_key, scheduled_at, deadline_at,
          inserted_at, updated_at)
@@ -16,26 +45,27 @@ WITH given AS (
            coalesce(%(scheduled_at)s::timestamptz, durable.now()),
            durable.now() + make_interval(secs => %(timeout)s::double precision),
            durable.now(), durable.now()
-    FROM given
+    FROM unnest(string_to_array(%(ids)s, ',')::uuid[],
+                string_to_array(%(inputs)s, E'\x1e', ''), string_to_array(%(keys)s, E'\x1e', ''))
+        WITH ORDINALITY AS given (id, input, key, number)
     ORDER BY given.key, given.number
     ON CONFLICT DO NOTHING
-    RETURNING id, idempotency_key, queue, scheduled_at
-), told AS (
-    SELECT pg_notify('durable:queue', due.queue)
-    FROM (SELECT DISTINCT queue FROM inserted WHERE scheduled_at <= durable.now()) AS due
-    UNION ALL
-    SELECT pg_notify('durable:timeout', '')
-    WHERE %(timeout)s::double precision IS NOT NULL AND EXISTS (SELECT FROM inserted)
+    RETURNING scheduled_at, deadline_at
 )
-SELECT given.id::text AS given_id, coalesce(mine.id, twin.id, repeated.id, same_key.id)::text AS id,
-       (SELECT count(*) FROM told) AS told
-FROM given
-LEFT JOIN inserted mine ON mine.id = given.id
-LEFT JOIN inserted twin ON twin.idempotency_key = given.key
-LEFT JOIN durable.workflow_executions repeated ON repeated.id = given.id
+SELECT count(*) AS started,
+       CASE WHEN bool_or(scheduled_at <= durable.now())
+            THEN pg_notify('durable:queue', %(queue)s) END,
+       CASE WHEN bool_or(deadline_at IS NOT NULL) THEN pg_notify('durable:timeout', '') END
+FROM inserted;
+
+-- name: started_executions
+-- What became of starts: the row with the id, or the one that has the key. Neither: whoever had the
+-- key is gone meanwhile, or is not committed yet.
+SELECT given.id::text AS given_id, coalesce(mine.id, same_key.id)::text AS id
+FROM unnest(%(ids)s::uuid[], %(keys)s::text[]) AS given (id, key)
+LEFT JOIN durable.workflow_executions mine ON mine.id = given.id
 LEFT JOIN durable.workflow_executions same_key
-    ON same_key.workflow = %(workflow)s AND same_key.idempotency_key = given.key
-ORDER BY given.number;
+    ON same_key.workflow = %(workflow)s AND same_key.idempotency_key = given.key;
 
 -- name: watch
 -- Ask for a notification at the end. An end that came first is seen by whoever looks afterwards.

@@ -2,45 +2,68 @@
 -- the execution's row locked first: the events of an execution come one after another, and a wait
 -- ends in one way.
 
--- name: insert_event
--- The id is made before the first try, so a repetition after a lost answer finds its own row.
-INSERT INTO durable.events (id, execution_id, name, payload, sent_at)
-VALUES (%(event_id)s::uuid, %(id)s::uuid, %(name)s, %(payload)s::jsonb, durable.now())
-ON CONFLICT DO NOTHING;
+-- name: take_event
+-- The execution's row is locked, and the event put into its mailbox if it takes events; the answer is
+-- what status it has. The id is made before the first try, so that a repetition after a lost answer
+-- finds its own row.
+WITH held AS MATERIALIZED (
+    SELECT id, status FROM durable.workflow_executions WHERE id = %(id)s::uuid FOR UPDATE
+), taken AS (
+    INSERT INTO durable.events (id, execution_id, name, payload, sent_at)
+    SELECT %(event_id)s::uuid, held.id, %(name)s, %(payload)s::jsonb, durable.now()
+    FROM held
+    WHERE held.status IN ('pending', 'running', 'waiting')
+    ON CONFLICT DO NOTHING
+)
+SELECT status FROM held;
 
 -- name: event_is_recorded
 SELECT EXISTS (SELECT FROM durable.events WHERE id = %(event_id)s::uuid) AS recorded;
 
--- name: open_event_waits
-SELECT id::text, kind, names
-FROM durable.waits
-WHERE execution_id = %(id)s::uuid AND status = 'open' AND kind IN ('event', 'any', 'all')
-ORDER BY path, visit, ordinal;
+-- name: waits_and_mail
+-- The open waits for events in the order of the calls, and then what lies in the mailbox for them as
+-- it came: the first unconsumed events of each name, as many as there are waits that may take one.
+WITH asked AS MATERIALIZED (
+    SELECT id, kind, names, row_number() OVER (ORDER BY path, visit, ordinal) AS place
+    FROM durable.waits
+    WHERE execution_id = %(id)s::uuid AND status = 'open' AND kind IN ('event', 'any', 'all')
+), mail AS (
+    SELECT found.id, wanted.name, found.payload, found.number AS place
+    FROM (SELECT DISTINCT unnest(names) AS name FROM asked) AS wanted
+    CROSS JOIN LATERAL (
+        SELECT e.id, e.payload, e.number
+        FROM durable.events e
+        WHERE e.execution_id = %(id)s::uuid AND e.name = wanted.name AND e.consumed_at IS NULL
+        ORDER BY e.number
+        LIMIT (SELECT count(*) FROM asked)
+    ) AS found
+)
+SELECT false AS is_mail, id::text, kind, names, NULL AS name, NULL AS payload, place FROM asked
+UNION ALL
+SELECT true, id::text, NULL, NULL, name, payload, place FROM mail
+ORDER BY is_mail, place;
 
--- name: mailbox_of
--- The first unconsumed events of each name, as many as there are waits that may take one.
-SELECT mail.id::text, mail.name, mail.payload
-FROM unnest(%(names)s::text[]) AS wanted (name)
-CROSS JOIN LATERAL (
-    SELECT e.id, e.name, e.payload, e.number
-    FROM durable.events e
-    WHERE e.execution_id = %(id)s::uuid AND e.name = wanted.name AND e.consumed_at IS NULL
-    ORDER BY e.number
-    LIMIT %(limit)s
-) AS mail
-ORDER BY mail.number;
-
--- name: answer_waits
-UPDATE durable.waits w
-SET status = 'answered', answer = given.answer::jsonb, answered_at = durable.now()
-FROM unnest(%(wait_ids)s::uuid[], %(answers)s::text[]) AS given (wait_id, answer)
-WHERE w.id = given.wait_id AND w.status = 'open';
-
--- name: consume_events
-UPDATE durable.events e
-SET consumed_at = durable.now(), consumed_by = taken.wait_id
-FROM unnest(%(event_ids)s::uuid[], %(wait_ids)s::uuid[]) AS taken (event_id, wait_id)
-WHERE e.id = taken.event_id AND e.consumed_at IS NULL;
+-- name: deliver
+-- move: wake
+-- Waits are over, events are consumed by them, and the execution wakes if it waits: one that runs or
+-- is pending looks for itself when it suspends.
+WITH answered AS (
+    UPDATE durable.waits w
+    SET status = 'answered', answer = given.answer::jsonb, answered_at = durable.now()
+    FROM unnest(%(wait_ids)s::uuid[], %(answers)s::text[]) AS given (wait_id, answer)
+    WHERE w.id = given.wait_id AND w.status = 'open'
+), consumed AS (
+    UPDATE durable.events e
+    SET consumed_at = durable.now(), consumed_by = taken.wait_id
+    FROM unnest(%(event_ids)s::uuid[], %(consumers)s::uuid[]) AS taken (event_id, wait_id)
+    WHERE e.id = taken.event_id AND e.consumed_at IS NULL
+), woken AS (
+    UPDATE durable.workflow_executions
+    SET status = 'pending', scheduled_at = durable.now(), updated_at = durable.now()
+    WHERE id = %(id)s::uuid AND status = 'waiting'
+    RETURNING queue
+)
+SELECT pg_notify('durable:queue', queue) FROM woken;
 
 -- name: has_answers
 -- Whether a wait that was asked for has been answered before its execution was seen to wait.
