@@ -20,6 +20,7 @@ _TABLE_PREFIX = re.compile(r"\bdurable\.(?=[a-z_])")
 _CHANNEL_PREFIX = re.compile(r"\bdurable:(?=[a-z_])")
 _SCHEMA_ITSELF = re.compile(r"\bSCHEMA durable\b")
 _HEADER = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+_PLACEHOLDER = re.compile(r"%\((\w+)\)s|%%")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,30 @@ def statements(schema: str) -> dict[str, str]:
     return {
         name: in_schema(f"/* {name} */ {text.sql}", schema) for name, text in catalogue().items()
     }
+
+
+@dataclass(frozen=True, slots=True)
+class NumberedStatement:
+    """A statement as libpq takes it: with ``$1`` for the first of its parameters."""
+
+    sql: bytes
+    parameters: tuple[str, ...]
+
+
+@cache
+def numbered(schema: str) -> dict[str, NumberedStatement]:
+    """Return every statement for a schema with numbered parameters; one name has one number."""
+    return {name: _numbered(sql) for name, sql in statements(schema).items()}
+
+
+def _numbered(sql: str) -> NumberedStatement:
+    numbers: dict[str, int] = {}
+
+    def number(found: re.Match[str]) -> str:
+        name: str | None = found[1]
+        return "%" if name is None else f"${numbers.setdefault(name, len(numbers) + 1)}"
+
+    return NumberedStatement(_PLACEHOLDER.sub(number, sql).encode(), tuple(numbers))
 
 
 def _parse(name: str, body: str, file: str) -> StatementText:
