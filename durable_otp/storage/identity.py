@@ -20,9 +20,9 @@ def new_id() -> str:
         time.time_ns(), 1_000_000
     )  # part of a key, never compared as a time
     _last = last = max(milliseconds << 12 | (rest << 12) // 1_000_000, _last + 1)
-    high = (last >> 12) << 16 | 0x7 << 12 | last & 0xFFF
     low = 0b10 << 62 | int.from_bytes(os.urandom(8), "big") >> 2
-    return str(UUID(int=high << 64 | low))
+    high, tail = f"{last >> 12:012x}", f"{low:016x}"
+    return f"{high[:8]}-{high[8:]}-7{last & 0xFFF:03x}-{tail[:4]}-{tail[4:]}"
 
 
 def is_id(text: object) -> bool:

@@ -114,7 +114,7 @@ def attempt_parameters(attempt: Attempt, logs: LogEntries, duration: float) -> P
         "type": attempt.type,
         "visit": attempt.visit,
         "attempt": attempt.number,
-        "logs": json_text(logs),
+        "logs": json_text(logs) if logs else "[]",
         "duration": duration,
     }
 

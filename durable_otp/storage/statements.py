@@ -8,10 +8,11 @@ configured one replaces it once, here.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from durable_otp.errors import ConfigError
 
@@ -23,12 +24,14 @@ _HEADER = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 _PLACEHOLDER = re.compile(r"%\((\w+)\)s|%%")
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class Statement(NamedTuple):
     """One named statement with its parameters, as an operation yields it."""
 
     name: str
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = _NOTHING
 
 
 @dataclass(frozen=True)
