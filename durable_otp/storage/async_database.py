@@ -22,7 +22,7 @@ from durable_otp.storage.connecting import (
     describe_failure,
     read_json,
 )
-from durable_otp.storage.named import NamedStatements
+from durable_otp.storage.named import NamedStatements, answered
 from durable_otp.storage.operation import TRANSACTION, Operation, Row
 from durable_otp.storage.statements import Statement
 
@@ -143,7 +143,14 @@ class _Connection(AsyncConnection):
     named: NamedStatements
 
     async def run(self, statement: Statement) -> Sequence[Row]:
-        return await self.wait(self.named.run(statement))
+        exchange = self.named.exchange(statement)
+        try:
+            while True:
+                next(exchange)
+                await self.wait(answered(self.pgconn))
+        except StopIteration as end:
+            rows: Sequence[Row] = end.value
+            return rows
 
 
 async def _drive(connection: _Connection, steps: Operation[Value]) -> Value:

@@ -1,10 +1,12 @@
 """Running operations on one blocking connection, and getting it back when it is lost."""
 
 import random
+import select
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 import psycopg
+from psycopg.generators import send
 from psycopg.rows import dict_row
 
 from durable_otp.errors import DatabaseUnreachable
@@ -32,11 +34,41 @@ class Connection(psycopg.Connection[Row]):
     """A blocking connection that also runs the named statements of a schema."""
 
     named: NamedStatements
+    _arrival: select.poll
+
+    def use(self, schema: str) -> None:
+        """Take the statements of a schema."""
+        self.named = NamedStatements(self, schema)
+        self._arrival = select.poll()
+        self._arrival.register(self.pgconn.socket, select.POLLIN)
 
     def run(self, statement: Statement) -> Sequence[Row]:
-        """Execute a named statement and return its rows; safe in any thread."""
+        """Execute a named statement and return its rows; safe in any thread.
+
+        What interrupts the waiting for the answer costs the connection.
+        """
         with self.lock:
-            return self.wait(self.named.run(statement))
+            exchange = self.named.exchange(statement)
+            try:
+                while True:
+                    next(exchange)
+                    self._wait_for_answer()
+            except StopIteration as end:
+                rows: Sequence[Row] = end.value
+                return rows
+
+    def _wait_for_answer(self) -> None:
+        """Wait where signals are handled: PEP 475 has ``poll`` go on after each."""
+        pgconn = self.pgconn
+        try:
+            if pgconn.flush():
+                self.wait(send(pgconn))
+            while pgconn.is_busy():
+                self._arrival.poll()
+                pgconn.consume_input()
+        except BaseException:
+            pgconn.finish()  # an answer that nobody waits for would be the next one's
+            raise
 
 
 def give_up(_seconds: float) -> bool:
@@ -179,7 +211,7 @@ def configure(connection: Connection, schema: str) -> None:
     """Give a new connection this package's session settings, and a schema's statements."""
     read_json(connection)
     connection.execute(SESSION)
-    connection.named = NamedStatements(connection, schema)
+    connection.use(schema)
 
 
 def perform(

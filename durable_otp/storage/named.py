@@ -5,16 +5,17 @@ anew at every call, which costs more than all of the server's answer. Here that 
 statement and connection. What goes over the wire is the same, and so are the rows and the errors.
 """
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import psycopg
 from psycopg.abc import PQGen
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.errors import error_from_result
-from psycopg.generators import execute
+from psycopg.generators import send
 from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
+from psycopg.waiting import Wait
 
 from durable_otp.storage.operation import Row
 from durable_otp.storage.statements import NumberedStatement, Statement, numbered
@@ -28,9 +29,9 @@ _POOLED = (psycopg.errors.InvalidSqlStatementName, psycopg.errors.DuplicatePrepa
 class NamedStatements:
     """The named statements of one connection, and which of them are prepared there.
 
-    ``run`` gives a generator for the connection's ``wait``, so that it serves blocking connections
-    and those of an event loop alike. A connection's ``prepare_threshold`` says from which use on a
-    statement is prepared, and None that none is, as psycopg documents it for poolers.
+    ``exchange`` never waits itself, so that it serves blocking connections and those of an event
+    loop alike. A connection's ``prepare_threshold`` says after how many uses a statement is
+    prepared, and None that none is, as psycopg documents it for poolers.
     """
 
     def __init__(self, connection: AnyConnection, schema: str) -> None:
@@ -41,8 +42,8 @@ class NamedStatements:
         self._known: dict[str, _Bound] = {}
         self._prepared = 0
 
-    def run(self, statement: Statement) -> PQGen[Sequence[Row]]:
-        """Execute a statement and return its rows.
+    def exchange(self, statement: Statement) -> Generator[None, None, Sequence[Row]]:
+        """Execute a statement and return its rows; yield when there is an answer to wait for.
 
         Raises:
             psycopg.Error: What psycopg's cursor would raise.
@@ -59,30 +60,40 @@ class NamedStatements:
             self._pgconn.send_query_params(bound.sql, values)
         else:
             self._pgconn.send_query_prepared(bound.name, values)
-        try:
-            result = yield from _answer(self._pgconn)
-        except psycopg.Error as error:
-            self._forget_plans(error)
-            raise
-        return bound.rows(result)
+        yield
+        return bound.rows(self._answer())
 
-    def _prepare(self, bound: "_Bound") -> PQGen[None]:
+    def _prepare(self, bound: "_Bound") -> Generator[None, None, None]:
         self._prepared += 1
         name = b"durable_%d" % self._prepared  # never one that was used before
         self._pgconn.send_prepare(name, bound.sql)
-        try:
-            yield from _answer(self._pgconn)
-        except psycopg.Error as error:
-            self._forget_plans(error)
-            raise
+        yield
+        self._answer()
         bound.name = name
 
-    def _forget_plans(self, error: psycopg.Error) -> None:
-        """Begin anew when the server has no longer what was prepared, or a table has changed."""
+    def _answer(self) -> PGresult:
+        """Return the answer that has arrived, or raise what psycopg raises for it."""
+        results = []
+        while (result := self._pgconn.get_result()) is not None:
+            results.append(result)  # a commit may fail behind the rows
+        while (notice := self._pgconn.notifies()) is not None:
+            if self._pgconn.notify_handler:
+                self._pgconn.notify_handler(notice)
+        if not results:
+            raise psycopg.InternalError("PostgreSQL gave no answer to a statement.")
+        for result in results:
+            if result.status not in _ANSWERS:
+                raise self._refused(result)
+        return results[0]
+
+    def _refused(self, result: PGresult) -> psycopg.Error:
+        """Return an error; begin anew if what was prepared is gone, or a table has changed."""
+        error = error_from_result(result)
         if isinstance(error, _POOLED):
             self._threshold = None
         if isinstance(error, PLAN_LOST):
             self._known.clear()
+        return error
 
 
 PLAN_LOST = (*_POOLED, psycopg.errors.FeatureNotSupported)
@@ -125,16 +136,12 @@ class _Bound:
         return rows
 
 
-def _answer(pgconn: PGconn) -> PQGen[PGresult]:
-    """Return the answer to what was sent, or raise what psycopg raises for it."""
-    results = yield from execute(pgconn)
-    if not results:
-        raise psycopg.InternalError("PostgreSQL gave no answer to a statement.")
-    for result in results:
-        if result.status not in _ANSWERS:
-            raise error_from_result(result)
-    last: PGresult = results[-1]
-    return last
+def answered(pgconn: PGconn) -> PQGen[None]:
+    """Wait until everything is sent and the answer has arrived, as psycopg's ``wait`` drives it."""
+    yield from send(pgconn)
+    while pgconn.is_busy():
+        yield Wait.R
+        pgconn.consume_input()
 
 
 def _column_names(result: PGresult) -> tuple[str, ...]:
