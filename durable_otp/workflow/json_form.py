@@ -85,6 +85,8 @@ def decode(text: bytes | str) -> Any:
 
 def in_key_order(value: dict[str, Any]) -> dict[str, Any]:
     """Return an object with its keys in jsonb's order; itself if they are."""
+    if len(value) < 2:  # noqa: PLR2004 - one key is in order
+        return value
     keys = list(value)
     ordered = sorted(keys)  # by code point is by byte, and the sort by length keeps it
     ordered.sort(key=len if "".join(keys).isascii() else _byte_length)
