@@ -6,6 +6,7 @@ statement and connection. What goes over the wire is the same, and so are the ro
 """
 
 from collections.abc import Generator, Sequence
+from hashlib import blake2b
 from typing import Any
 
 import psycopg
@@ -24,6 +25,8 @@ AnyConnection = psycopg.Connection[Any] | psycopg.AsyncConnection[Any]
 _ANSWERS = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
 _POOLED = (psycopg.errors.InvalidSqlStatementName, psycopg.errors.DuplicatePreparedStatement)
 """Another server session than the one that prepared it: a pooler is in between."""
+PLAN_LOST = (*_POOLED, psycopg.errors.FeatureNotSupported)
+"""Nothing was executed: the prepared statement is gone, or gives other columns by now."""
 
 
 class NamedStatements:
@@ -65,7 +68,7 @@ class NamedStatements:
 
     def _prepare(self, bound: "_Bound") -> Generator[None, None, None]:
         self._prepared += 1
-        name = b"durable_%d" % self._prepared  # never one that was used before
+        name = _plan_name(bound.sql, self._prepared)
         self._pgconn.send_prepare(name, bound.sql)
         yield
         self._answer()
@@ -94,10 +97,6 @@ class NamedStatements:
         if isinstance(error, PLAN_LOST):
             self._known.clear()
         return error
-
-
-PLAN_LOST = (*_POOLED, psycopg.errors.FeatureNotSupported)
-"""Nothing was executed: the prepared statement is gone, or gives other columns by now."""
 
 
 class _Bound:
@@ -142,6 +141,14 @@ def answered(pgconn: PGconn) -> PQGen[None]:
     while pgconn.is_busy():
         yield Wait.R
         pgconn.consume_input()
+
+
+def _plan_name(sql: bytes, number: int) -> bytes:
+    """Return a name that this connection has not used, and no other one for another statement.
+
+    Behind a pooler a name may be one that somebody else has prepared on the same server session.
+    """
+    return f"durable_{blake2b(sql, digest_size=8).hexdigest()}_{number}".encode()
 
 
 def _column_names(result: PGresult) -> tuple[str, ...]:
