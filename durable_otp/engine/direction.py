@@ -1,7 +1,5 @@
 """Where an execution goes on after a node. Pure."""
 
-from dataclasses import replace
-
 from durable_otp.engine.failure import DecisionError
 from durable_otp.engine.outcome import Returned
 from durable_otp.workflow.definition import Definition
@@ -18,12 +16,10 @@ def directed(definition: Definition, node: Node, end: Returned, jumps: int) -> R
     """
     if isinstance(node, Branch):
         clause = node.choose(end.output)
-        return replace(
-            end,
-            next_path=definition.next_path(node.path) if clause is None else clause.nodes[0].path,
-        )
+        following = definition.next_path(node.path) if clause is None else clause.nodes[0].path
+        return end._replace(next_path=following)
     if end.jump is None:
-        return replace(end, next_path=definition.next_path(node.path))
+        return end._replace(next_path=definition.next_path(node.path))
     if definition.max_jumps is not None and jumps >= definition.max_jumps:
         raise DecisionError(
             f"{node.path!r} would jump to {end.jump!r}, and the execution has jumped "
@@ -35,4 +31,4 @@ def directed(definition: Definition, node: Node, end: Returned, jumps: int) -> R
             f"{node.path!r} asked to go on at {end.jump!r}, which does not exist in its sequence "
             "or in one around it; no jump leaves a child of a parallel or an each."
         )
-    return replace(end, next_path=path)
+    return end._replace(next_path=path)

@@ -5,7 +5,6 @@ way an attempt can end has a function below, and each of them makes one committe
 """
 
 import random
-from dataclasses import replace
 from typing import Any
 
 from durable_otp.clock import monotonic
@@ -34,8 +33,10 @@ from durable_otp.engine.outcome import (
     Raised,
     Returned,
     Suspended,
+    Unfinished,
 )
 from durable_otp.engine.position import (
+    Accepted,
     Position,
     advance,
     first_context,
@@ -122,8 +123,8 @@ class _Execution:
         while True:
             attempt, end, duration = self._attempt(node, position, record)
             match end:
-                case Returned():
-                    return self._checkpoint(attempt, end, position, duration)
+                case Accepted():
+                    return self._checkpoint(attempt, node, end, duration)
                 case Suspended() | FannedOut():
                     return self._wait(attempt, end)
                 case Interrupted():
@@ -163,7 +164,7 @@ class _Execution:
 
     def _attempt(
         self, node: Node, position: Position, record: VisitRecord
-    ) -> tuple[Attempt, AttemptEnd, float]:
+    ) -> tuple[Attempt, Accepted | Unfinished, float]:
         number = record.recorded_attempts + 1
         attempt = Attempt(position.number, node.path, node.name, node.kind, record.visit, number)
         self._host.start_capture()
@@ -190,24 +191,23 @@ class _Execution:
         )
         return run_block(node, step_run, record, self._family, self._host, around)
 
-    def _accepted(self, node: Node, end: AttemptEnd, position: Position) -> AttemptEnd:
+    def _accepted(self, node: Node, end: AttemptEnd, position: Position) -> Accepted | Unfinished:
         """Refuse an end that leads nowhere, or to a context that is larger than it may be."""
         if not isinstance(end, Returned):
             return end
         try:
-            return self._within_limits(
-                directed(self._definition, node, end, position.jumps), position
-            )
+            end = directed(self._definition, node, end, position.jumps)
         except DecisionError as error:
             return Raised(describe(error), may_retry=False)
+        return self._within_limits(Accepted(end, advance(position, end)))
 
-    def _within_limits(self, end: Returned, position: Position) -> AttemptEnd:
-        reached = advance(position, end.changes)
+    def _within_limits(self, accepted: Accepted) -> Accepted | Raised:
+        reached = accepted.reached
         if reached.most_bytes <= self._limits.max_context:
-            return end
+            return accepted
         size, most = len(encode(reached.context)), self._limits.max_context
         if size <= most:
-            return end
+            return accepted
         refused = SerializationError(
             f"the context would have {size} bytes of JSON and max_context allows {most}; keep "
             "large values elsewhere and their names in the context"
@@ -228,10 +228,9 @@ class _Execution:
         )
 
     def _checkpoint(
-        self, attempt: Attempt, end: Returned, position: Position, duration: float
+        self, attempt: Attempt, node: Node, accepted: Accepted, duration: float
     ) -> Position | Outcome:
-        jumps = position.jumps + (end.jump is not None)
-        reached = replace(advance(position, end.changes), jumps=jumps)
+        end, reached = accepted
         next_path = end.next_path
         snapshot = next_path is not None and needs_snapshot(reached)
         self._journal.checkpoint(
@@ -241,10 +240,10 @@ class _Execution:
                 changes=end.changes,
                 snapshot=reached.context if snapshot else None,
                 next_path=next_path,
-                jumps=jumps,
+                jumps=reached.jumps,
                 logs=self._host.captured(),
                 duration=duration,
-                compensation=compensation_of(self._definition.node(attempt.path)),
+                compensation=compensation_of(node),
                 results=end.results,
                 value=self._value(end, reached) if next_path is None else None,
             )
@@ -253,7 +252,7 @@ class _Execution:
         self._results = self._results if end.results is None else end.results
         if next_path is None:
             return Outcome.COMPLETED
-        return replace(with_snapshot(reached) if snapshot else reached, path=next_path)
+        return with_snapshot(reached) if snapshot else reached
 
     def _value(self, end: Returned, reached: Position) -> Any:
         """Return what a block's child gives; None for what is no such child."""
@@ -283,8 +282,8 @@ class _Execution:
 
 
 def _begun(attempt: Attempt, node: Node, record: VisitRecord) -> Begun:
-    if not isinstance(node, Step):
-        return Begun(attempt, timeout=None, retry_after_timeout=None)
+    if not isinstance(node, Step) or (node.timeout is None and node.progress_deadline is None):
+        return Begun(attempt, timeout=None, retry_after_timeout=None)  # nobody may time it out
     failures = record.failed_attempts + 1
     if not node.retry.allows(StepInterrupted(), failures):
         return Begun(attempt, node.timeout, None, node.progress_deadline)

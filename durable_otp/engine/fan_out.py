@@ -6,7 +6,7 @@ become the context's, through ``into`` if there is one. `storage.families` decid
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from durable_otp.engine.failure import DefinitionChanged, describe
@@ -123,7 +123,7 @@ class _Block:
         if node.into is None:
             return Returned(stored, (), results=stored)
         end = self._run(node.turning(results), INTO_FROM, results)
-        return replace(end, results=stored) if isinstance(end, Returned) else end
+        return end._replace(results=stored) if isinstance(end, Returned) else end
 
     def _collected(self, node: Each, children: Sequence[ChildResult], on_error: str) -> AttemptEnd:
         results = [_result(child) for child in children]
@@ -141,7 +141,7 @@ class _Block:
             for ordinal, answer in self._record.answers.items()
             if ordinal >= first and (last is None or ordinal < last)
         }
-        run = self._make_run(replace(self._record, answers=answers))
+        run = self._make_run(self._record._replace(answers=answers))
         if results is not None:
             run.context.results = results
         end = run_step(step, run, self._host, self._around.max_payload)

@@ -2,16 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from durable_otp.engine.journal import Attempt
 from durable_otp.workflow.definition import Definition
 
 
-@dataclass(frozen=True)
-class Begun:
+class Begun(NamedTuple):
     """What a manager must know to settle an attempt whose worker cannot do so any more."""
 
     attempt: Attempt

@@ -5,8 +5,9 @@ raises `ClaimLost` otherwise; a write whose answer was lost is repeated under th
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
 
 from durable_otp.engine.once_journal import OnceJournal
 from durable_otp.workflow.suspension import WaitRequest
@@ -44,18 +45,19 @@ class Answer:
     timed_out: bool = False
 
 
-@dataclass(frozen=True)
-class VisitRecord:
+_NO_ANSWERS: Mapping[int, Answer] = MappingProxyType({})
+
+
+class VisitRecord(NamedTuple):
     """What is recorded of the visit that an execution stands at."""
 
     visit: int = 1
     recorded_attempts: int = 0
     failed_attempts: int = 0
-    answers: Mapping[int, Answer] = field(default_factory=dict)
+    answers: Mapping[int, Answer] = _NO_ANSWERS
 
 
-@dataclass(frozen=True)
-class Attempt:
+class Attempt(NamedTuple):
     """Which run of which step: what every row of the journal begins with."""
 
     position: int
@@ -66,8 +68,7 @@ class Attempt:
     number: int
 
 
-@dataclass(frozen=True)
-class Completion:
+class Completion(NamedTuple):
     """A step that completed: its output, what it changed, and where the execution goes on."""
 
     attempt: Attempt
@@ -87,8 +88,7 @@ class Completion:
     """What a block's child gives, with its last step."""
 
 
-@dataclass(frozen=True)
-class Failure:
+class Failure(NamedTuple):
     """An attempt that failed."""
 
     attempt: Attempt

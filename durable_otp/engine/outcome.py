@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from durable_otp.engine.family_journal import Opening
 from durable_otp.workflow.suspension import WaitRequest
@@ -28,8 +28,7 @@ class Outcome(StrEnum):
     CLAIM_LOST = "claim_lost"
 
 
-@dataclass(frozen=True)
-class Returned:
+class Returned(NamedTuple):
     """The body returned, and what it returned and changed can be stored."""
 
     output: Any
@@ -69,4 +68,5 @@ class Interrupted:
     """The body was interrupted by its manager."""
 
 
-AttemptEnd = Returned | Raised | Suspended | FannedOut | Interrupted
+Unfinished = Raised | Suspended | FannedOut | Interrupted
+AttemptEnd = Returned | Unfinished

@@ -1,11 +1,11 @@
 """Where an execution stands, derived from its journal and nothing else. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from durable_otp.engine.failure import DefinitionChanged
-from durable_otp.engine.journal import Changes, Entry
+from durable_otp.engine.journal import Entry
+from durable_otp.engine.outcome import Returned
 from durable_otp.workflow.definition import Definition
 from durable_otp.workflow.delta import fold
 from durable_otp.workflow.json_form import encode
@@ -14,8 +14,7 @@ STEPS_BETWEEN_SNAPSHOTS = 100
 SMALLEST_SNAPSHOT_BYTES = 4_096
 
 
-@dataclass(frozen=True)
-class Position:
+class Position(NamedTuple):
     """The next step's path and number, the context before it, and the work a resume would have."""
 
     path: str
@@ -31,6 +30,13 @@ class Position:
     def most_bytes(self) -> int:
         """No more than this many bytes of JSON are in the context."""
         return self.base_bytes + self.bytes_since_snapshot
+
+
+class Accepted(NamedTuple):
+    """A step that returned what can be kept, and the position behind it."""
+
+    end: Returned
+    reached: Position
 
 
 def first_context(given: Any) -> dict[str, Any]:
@@ -61,21 +67,23 @@ def locate(definition: Definition, context: dict[str, Any], entries: Sequence[En
     return Position(path, number, context, size, steps_since_snapshot=len(entries), jumps=jumps)
 
 
-def advance(position: Position, changes: Changes) -> Position:
-    """Return the position behind a step that made these changes; its path is still the step's."""
-    return replace(
-        position,
+def advance(position: Position, end: Returned) -> Position:
+    """Return the position behind a step that ended so; at the end its path is still the step's."""
+    return Position(
+        path=position.path if end.next_path is None else end.next_path,
         number=position.number + 1,
-        context=fold(position.context, changes),
+        context=fold(position.context, end.changes),
+        base_bytes=position.base_bytes,
         steps_since_snapshot=position.steps_since_snapshot + 1,
-        bytes_since_snapshot=position.bytes_since_snapshot + len(encode(changes)),
+        bytes_since_snapshot=position.bytes_since_snapshot + len(encode(end.changes)),
+        jumps=position.jumps + (end.jump is not None),
     )
 
 
 def with_snapshot(position: Position) -> Position:
     """Return the position as it is once its context was written down whole."""
     size = len(encode(position.context))
-    return replace(position, base_bytes=size, steps_since_snapshot=0, bytes_since_snapshot=0)
+    return position._replace(base_bytes=size, steps_since_snapshot=0, bytes_since_snapshot=0)
 
 
 def needs_snapshot(position: Position) -> bool:

@@ -74,11 +74,11 @@ def keep(step: Step, run: StepRun, output: Any) -> None:
     if output is None:
         return
     if step.returns is not None:
-        run.context[step.returns] = output
+        run.context.settle({step.returns: output})
     elif isinstance(output, dict):
-        run.context.update(output)
+        run.context.settle(output)
     else:
-        run.context[step.name] = output
+        run.context.settle({step.name: output})
 
 
 def _call(step: Step, run: StepRun) -> Any:

@@ -31,6 +31,8 @@ class Interruption:
     def __init__(self, is_wanted: Callable[[], bool]) -> None:
         self._is_wanted = is_wanted
         self._allowed = False
+        self._came = False
+        """Whether a signal has come since the last interruption: only then is it worth asking."""
 
     def install(self) -> None:
         """Take over SIGUSR1; main thread only."""
@@ -51,11 +53,13 @@ class Interruption:
             yield
         finally:
             self._allowed = True
-        self._raise_if_wanted()
+        if self._came:
+            self._raise_if_wanted()
 
     def __enter__(self) -> None:
         self._allowed = True
-        self._raise_if_wanted()  # it may have come before
+        if self._came:
+            self._raise_if_wanted()
 
     def __exit__(
         self,
@@ -66,11 +70,12 @@ class Interruption:
         self._allowed = False
 
     def _handle(self, _number: int, _frame: FrameType | None) -> None:
+        self._came = True
         self._raise_if_wanted()
 
     def _raise_if_wanted(self) -> None:
         if self._allowed and self._is_wanted():
-            self._allowed = False
+            self._allowed = self._came = False
             raise StepInterrupted
 
 

@@ -144,6 +144,8 @@ class ParentLink:
         self._wakeup: tuple[
             socket.socket, ...
         ] = ()  # what we read, what the kernel's handler writes
+        self._poll = select.poll()
+        self._poll.register(connection, select.POLLIN)
 
     @property
     def stopping(self) -> bool:
@@ -164,6 +166,7 @@ class ParentLink:
         ours.settimeout(0)
         theirs.settimeout(0)
         self._wakeup = (ours, theirs)
+        self._poll.register(ours, select.POLLIN)
         signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, self._on_term)
 
@@ -226,22 +229,28 @@ class ParentLink:
             self._read()
         return self._messages.popleft() if self._messages else None
 
-    def _wait_beating(self, timeout: float | None, also: Sequence[int]) -> set[int]:
+    def _wait_beating(self, timeout: float | None, also: Sequence[int]) -> list[int]:
+        if self.beat_every is None:
+            return self._wait(timeout, also)
         deadline = Deadline(timeout)
         while True:
-            limits = [t for t in (deadline.remaining, self.beat_every) if t is not None]
-            ready = self._wait(min(limits, default=None), also)
+            remaining = deadline.remaining
+            limit = self.beat_every if remaining is None else min(remaining, self.beat_every)
+            ready = self._wait(limit, also)
             if ready or deadline.passed:
                 return ready
             self.beat()
 
-    def _wait(self, timeout: float | None, also: Sequence[int]) -> set[int]:
-        poll = select.poll()
-        ours = (end.fileno() for end in (self.connection, *self._wakeup[:1]))
-        for descriptor in (*ours, *also):
-            poll.register(descriptor, select.POLLIN)
+    def _wait(self, timeout: float | None, also: Sequence[int]) -> list[int]:
+        """Return the descriptors that are ready; our own two are registered once and for all."""
         limit = None if timeout is None else max(0.0, timeout) * 1000
-        return {descriptor for descriptor, _ in poll.poll(limit)}
+        for descriptor in also:
+            self._poll.register(descriptor, select.POLLIN)
+        try:
+            return [descriptor for descriptor, _ in self._poll.poll(limit)]
+        finally:
+            for descriptor in also:
+                self._poll.unregister(descriptor)
 
     def _read(self) -> None:
         try:

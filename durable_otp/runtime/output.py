@@ -59,17 +59,20 @@ class Output:
         What an earlier step did to the standard streams is undone: it is no concern of this one's.
         """
         self._connect()
-        os.ftruncate(self._file, 0)
+        if _size(self._file):
+            os.ftruncate(self._file, 0)
 
     def captured(self) -> list[dict[str, Any]]:
         """Return what the attempt has written so far, as log entries."""
         for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(Exception):  # whatever the step has put in their place
-                stream.flush()
+            if stream not in self._streams:  # which keep nothing back
+                with contextlib.suppress(Exception):  # whatever the step has put in their place
+                    stream.flush()
         return _entries(self._file, self._max_log)
 
     def _connect(self) -> None:
-        if any(stream.closed for stream in self._streams):
+        out, err = self._streams
+        if out.closed or err.closed:
             self._streams = (_unbuffered(self._file), _unbuffered(self._file))
         sys.stdout, sys.stderr = self._streams
         for standard in STANDARD:
@@ -82,7 +85,11 @@ def _unbuffered(descriptor: int) -> io.TextIOWrapper:
     return io.TextIOWrapper(raw, errors="backslashreplace", write_through=True)
 
 
+def _size(descriptor: int) -> int:
+    return os.lseek(descriptor, 0, os.SEEK_END)  # cheaper than fstat; writes append anyway
+
+
 def _entries(descriptor: int, max_log: int) -> list[dict[str, Any]]:
-    size = os.fstat(descriptor).st_size
+    size = _size(descriptor)
     captured = os.pread(descriptor, size, 0) if size else b""
     return entries(bounded(captured, max_log)) if captured else []

@@ -32,7 +32,8 @@ def ended(rows: Sequence[Row]) -> Ended:
 
 def parents_of(rows: Sequence[Row]) -> tuple[str, ...]:
     """Return the parents, each once, in the order in which rows are locked."""
-    return tuple(sorted({row["parent_id"] for row in rows if row.get("parent_id") is not None}))
+    found = {row["parent_id"] for row in rows if row.get("parent_id") is not None}
+    return tuple(sorted(found)) if found else ()
 
 
 def aftermath(rows: Sequence[Row]) -> Operation[None]:

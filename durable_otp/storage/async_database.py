@@ -10,7 +10,6 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, ParamSpec, TypeVar
 
-import psycopg
 from psycopg.rows import dict_row
 
 from durable_otp.errors import DatabaseUnreachable
@@ -23,8 +22,9 @@ from durable_otp.storage.connecting import (
     describe_failure,
     read_json,
 )
+from durable_otp.storage.named import NamedStatements, answered
 from durable_otp.storage.operation import TRANSACTION, Operation, Row
-from durable_otp.storage.statements import Statement, statements
+from durable_otp.storage.statements import Statement
 
 Value = TypeVar("Value")
 Parameters = ParamSpec("Parameters")
@@ -42,9 +42,9 @@ class AsyncDatabase:
 
     def __init__(self, dsn: str, schema: str, *, role: str, deadline: float) -> None:
         self._arguments = connection_arguments(dsn, role)
-        self._sql = statements(schema)
+        self._schema = schema
         self._deadline = deadline
-        self._connection: AsyncConnection | None = None
+        self._connection: _Connection | None = None
         self._turn = asyncio.Lock()
         self.connections_opened = 0
 
@@ -85,7 +85,7 @@ class AsyncDatabase:
         try:
             connection = await self._connected()
             for name in listen:
-                await connection.execute(self._sql[name])
+                await connection.run(Statement(name))
             yield "", ""
             async for notice in connection.notifies():
                 yield notice.channel, notice.payload
@@ -114,32 +114,20 @@ class AsyncDatabase:
             connection = await self._connected()
             try:
                 async with _transaction_of(connection, operation):
-                    return await self._drive(connection, operation(*args, **kwargs))
+                    return await _drive(connection, operation(*args, **kwargs))
             except ROLLED_BACK:
                 await asyncio.sleep(random.uniform(0, 0.01 * attempt))  # noqa: S311 - jitter
         raise DatabaseUnreachable("PostgreSQL rolled the same transaction back ten times.")
 
-    async def _drive(self, connection: AsyncConnection, steps: Operation[Value]) -> Value:
-        try:
-            statement = next(steps)
-            while True:
-                statement = steps.send(await self._execute(connection, statement))
-        except StopIteration as end:
-            answer: Value = end.value
-            return answer
-
-    async def _execute(self, connection: AsyncConnection, statement: Statement) -> Sequence[Row]:
-        cursor = await connection.execute(self._sql[statement.name], statement.parameters)
-        return await cursor.fetchall() if cursor.description else []
-
-    async def _connected(self) -> AsyncConnection:
+    async def _connected(self) -> "_Connection":
         if self._connection is None or self._connection.closed:
-            connection = await psycopg.AsyncConnection.connect(
+            connection = await _Connection.connect(
                 **self._arguments, autocommit=True, row_factory=dict_row, prepare_threshold=0
             )
             read_json(connection)
             self._connection = connection
             await connection.execute(KEYED_SESSION)
+            connection.named = NamedStatements(connection, self._schema)
             self.connections_opened += 1
         return self._connection
 
@@ -149,8 +137,34 @@ class AsyncDatabase:
             connection.pgconn.finish()  # at once: AsyncConnection.close may wait for a statement
 
 
+class _Connection(AsyncConnection):
+    """A connection of an event loop that also runs the named statements of a schema."""
+
+    named: NamedStatements
+
+    async def run(self, statement: Statement) -> Sequence[Row]:
+        exchange = self.named.exchange(statement)
+        try:
+            while True:
+                next(exchange)
+                await self.wait(answered(self.pgconn))
+        except StopIteration as end:
+            rows: Sequence[Row] = end.value
+            return rows
+
+
+async def _drive(connection: _Connection, steps: Operation[Value]) -> Value:
+    try:
+        statement = next(steps)
+        while True:
+            statement = steps.send(await connection.run(statement))
+    except StopIteration as end:
+        answer: Value = end.value
+        return answer
+
+
 def _transaction_of(
-    connection: AsyncConnection, operation: Callable[..., Any]
+    connection: _Connection, operation: Callable[..., Any]
 ) -> AbstractAsyncContextManager[Any]:
     if getattr(operation, TRANSACTION, False):
         return connection.transaction()

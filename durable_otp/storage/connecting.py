@@ -7,6 +7,7 @@ from psycopg import conninfo, errors
 from psycopg.types.json import set_json_loads
 
 from durable_otp.errors import ConfigError
+from durable_otp.storage.named import PLAN_LOST
 from durable_otp.workflow.json_form import decode
 
 AsyncConnection = psycopg.AsyncConnection[dict[str, Any]]
@@ -45,8 +46,11 @@ KEYED_SESSION = _set(KEYED_SETTINGS)
 
 # The answer of these is unknown or "not now": reconnect and repeat the same operation.
 CONNECTION_LOST = (psycopg.OperationalError, psycopg.InterfaceError, errors.ReadOnlySqlTransaction)
-# These rolled back for the sake of others: repeat at once, with the same token.
-ROLLED_BACK = (errors.DeadlockDetected, errors.SerializationFailure)
+# These rolled back for the sake of others, or executed nothing because what was prepared is gone:
+# repeat at once, with the same token.
+ROLLED_BACK = (errors.DeadlockDetected, errors.SerializationFailure, *PLAN_LOST)
+# A statement is prepared when it is used again: what runs once costs one round trip, not two.
+PREPARED_FROM = 1
 
 
 def connection_arguments(dsn: str, role: str) -> dict[str, Any]:

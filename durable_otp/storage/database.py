@@ -1,31 +1,74 @@
 """Running operations on one blocking connection, and getting it back when it is lost."""
 
 import random
+import select
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ParamSpec, TypeVar
 
 import psycopg
+from psycopg.generators import send
 from psycopg.rows import dict_row
 
 from durable_otp.errors import DatabaseUnreachable
 from durable_otp.storage.connecting import (
     CONNECTION_LOST,
+    PREPARED_FROM,
     ROLLED_BACK,
     SESSION,
     connection_arguments,
     describe_failure,
     read_json,
 )
+from durable_otp.storage.named import NamedStatements
 from durable_otp.storage.operation import TRANSACTION, Operation, Row
-from durable_otp.storage.statements import Statement, statements
+from durable_otp.storage.statements import Statement
 
 Value = TypeVar("Value")
 Parameters = ParamSpec("Parameters")
-Connection = psycopg.Connection[Row]
 Pause = Callable[[float], bool]
 
 REPEATS_AFTER_ROLLBACK = 10
+
+
+class Connection(psycopg.Connection[Row]):
+    """A blocking connection that also runs the named statements of a schema."""
+
+    named: NamedStatements
+    _arrival: select.poll
+
+    def use(self, schema: str) -> None:
+        """Take the statements of a schema."""
+        self.named = NamedStatements(self, schema)
+        self._arrival = select.poll()
+        self._arrival.register(self.pgconn.socket, select.POLLIN)
+
+    def run(self, statement: Statement) -> Sequence[Row]:
+        """Execute a named statement and return its rows; safe in any thread.
+
+        What interrupts the waiting for the answer costs the connection.
+        """
+        with self.lock:
+            exchange = self.named.exchange(statement)
+            try:
+                while True:
+                    next(exchange)
+                    self._wait_for_answer()
+            except StopIteration as end:
+                rows: Sequence[Row] = end.value
+                return rows
+
+    def _wait_for_answer(self) -> None:
+        """Wait where signals are handled: PEP 475 has ``poll`` go on after each."""
+        pgconn = self.pgconn
+        try:
+            if pgconn.flush():
+                self.wait(send(pgconn))
+            while pgconn.is_busy():
+                self._arrival.poll()
+                pgconn.consume_input()
+        except BaseException:
+            pgconn.finish()  # an answer that nobody waits for would be the next one's
+            raise
 
 
 def give_up(_seconds: float) -> bool:
@@ -56,7 +99,7 @@ class Database:
 
     def __init__(self, dsn: str, schema: str, *, role: str, pause: Pause = give_up) -> None:
         self._arguments = connection_arguments(dsn, role)
-        self._sql = statements(schema)
+        self._schema = schema
         self._pause = pause
         self._connection: Connection | None = None
         self._listens = False
@@ -81,7 +124,7 @@ class Database:
         reconnected = False
         while True:
             try:
-                return perform(self.connection(), self._sql, operation, *args, **kwargs)
+                return perform(self.connection(), operation, *args, **kwargs)
             except ROLLED_BACK:
                 rollbacks += 1
                 if rollbacks >= REPEATS_AFTER_ROLLBACK:
@@ -99,7 +142,7 @@ class Database:
     def connection(self) -> Connection:
         """Return the open connection, opening it if there is none."""
         if self._connection is None or self._connection.closed:
-            self._connection = open_connection(self._arguments)
+            self._connection = open_connection(self._arguments, self._schema)
             self._listens = False
             self.connections_opened += 1
         return self._connection
@@ -116,7 +159,7 @@ class Database:
             connection = self.connection()
             begins = not self._listens
             if begins:
-                connection.execute(self._sql[name])
+                connection.run(Statement(name))
                 self._listens = True
         except CONNECTION_LOST as error:
             self.close()
@@ -155,41 +198,40 @@ class Database:
             connection.close()
 
 
-def open_connection(arguments: dict[str, Any]) -> Connection:
+def open_connection(arguments: dict[str, Any], schema: str) -> Connection:
     """Open a connection that commits each statement by itself and returns rows as dicts."""
-    connection = psycopg.connect(**arguments, autocommit=True, row_factory=dict_row)
-    configure(connection)
+    connection = Connection.connect(
+        **arguments, autocommit=True, row_factory=dict_row, prepare_threshold=PREPARED_FROM
+    )
+    configure(connection, schema)
     return connection
 
 
-def configure(connection: Connection) -> None:
-    """Give a new connection this package's session settings."""
+def configure(connection: Connection, schema: str) -> None:
+    """Give a new connection this package's session settings, and a schema's statements."""
     read_json(connection)
     connection.execute(SESSION)
+    connection.use(schema)
 
 
 def perform(
     connection: Connection,
-    sql: dict[str, str],
     operation: Callable[Parameters, Operation[Value]],
     *args: Parameters.args,
     **kwargs: Parameters.kwargs,
 ) -> Value:
     """Run an operation once on a connection; in one transaction if it is marked so."""
-    within: AbstractContextManager[Any] = (
-        connection.transaction() if getattr(operation, TRANSACTION, False) else nullcontext()
-    )
-    with within:
-        steps = operation(*args, **kwargs)
-        try:
-            statement = next(steps)
-            while True:
-                statement = steps.send(_execute(connection, sql, statement))
-        except StopIteration as end:
-            answer: Value = end.value
-            return answer
+    if getattr(operation, TRANSACTION, False):
+        with connection.transaction():
+            return _drive(connection, operation(*args, **kwargs))
+    return _drive(connection, operation(*args, **kwargs))
 
 
-def _execute(connection: Connection, sql: dict[str, str], statement: Statement) -> Sequence[Row]:
-    cursor = connection.execute(sql[statement.name], statement.parameters)
-    return cursor.fetchall() if cursor.description else []
+def _drive(connection: Connection, steps: Operation[Value]) -> Value:
+    try:
+        statement = next(steps)
+        while True:
+            statement = steps.send(connection.run(statement))
+    except StopIteration as end:
+        answer: Value = end.value
+        return answer

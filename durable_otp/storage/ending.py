@@ -12,7 +12,7 @@ from durable_otp.storage.connecting import (
     describe_failure,
 )
 from durable_otp.storage.database import Connection, open_connection
-from durable_otp.storage.statements import statements
+from durable_otp.storage.statements import Statement
 
 
 class EndListener:
@@ -24,13 +24,13 @@ class EndListener:
 
     def __init__(self, dsn: str, schema: str) -> None:
         self._arguments = connection_arguments(dsn, "client listener")
-        self._listen = statements(schema)["listen_done"]
+        self._schema = schema
         self._connection: Connection | None = None
 
     def __enter__(self) -> Self:
         try:
-            self._connection = open_connection(self._arguments)
-            self._connection.execute(self._listen)
+            self._connection = open_connection(self._arguments, self._schema)
+            self._connection.run(Statement("listen_done"))
         except CONNECTION_LOST as error:
             self._close()
             raise _unreachable(error) from None

@@ -39,6 +39,7 @@ class JournalWriter:
     def __init__(self, database: Database, holder: Holder) -> None:
         self._database = database
         self._holder = holder
+        self._claim = {"id": holder.id, "lock_token": holder.lock_token}
 
     @property
     def execution_id(self) -> str:
@@ -73,8 +74,7 @@ class JournalWriter:
         Raises:
             ClaimLost: It has written nothing.
         """
-        holder = {"id": self._holder.id, "lock_token": self._holder.lock_token}
-        rows = self._database.run(operation, {**parameters, **holder}, *args)
+        rows = self._database.run(operation, parameters | self._claim, *args)
         if not rows:
             raise ClaimLost(
                 f"Execution {self._holder.id} is held under another lock token now: this worker's "
@@ -114,7 +114,7 @@ def attempt_parameters(attempt: Attempt, logs: LogEntries, duration: float) -> P
         "type": attempt.type,
         "visit": attempt.visit,
         "attempt": attempt.number,
-        "logs": json_text(logs),
+        "logs": json_text(logs) if logs else "[]",
         "duration": duration,
     }
 

@@ -142,7 +142,7 @@ class Migrator:
             while (step := self._step(connection, target)) is not None:
                 steps.append(step)
             if test_clock and target > 0:
-                perform(connection, self._sql, clock_for_tests.install)
+                perform(connection, clock_for_tests.install)
         return steps
 
     def _target(self, to: int | None) -> int:
@@ -226,7 +226,7 @@ class Migrator:
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
         try:
-            with closing(open_connection(self._arguments)) as connection:
+            with closing(open_connection(self._arguments, self._schema)) as connection:
                 yield connection
         except psycopg.errors.LockNotAvailable:
             raise MigrationError(

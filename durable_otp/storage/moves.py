@@ -18,7 +18,7 @@ from durable_otp.storage.connecting import (
 )
 from durable_otp.storage.database import Connection, open_connection
 from durable_otp.storage.identity import new_id
-from durable_otp.storage.statements import statements
+from durable_otp.storage.statements import Statement
 from durable_otp.workflow.execution import StateMove
 from durable_otp.workflow.json_form import decode
 from durable_otp.workflow.state import State
@@ -39,15 +39,14 @@ class MoveSubscription:
     """
 
     def __init__(self, dsn: str, schema: str) -> None:
-        self._sql = statements(schema)
         self._id = new_id()
         self._closed = threading.Event()
         self._heard: list[StateMove] = []
         try:
             self._connection: Connection = open_connection(
-                connection_arguments(dsn, "client subscription")
+                connection_arguments(dsn, "client subscription"), schema
             )
-            self._connection.execute(self._sql["listen_moves"])
+            self._connection.run(Statement("listen_moves"))
             self._begin()
         except CONNECTION_LOST as error:
             raise _unreachable(error) from None
@@ -104,21 +103,21 @@ class MoveSubscription:
 
     def _begin(self) -> None:
         with self._connection.transaction():
-            self._connection.execute(self._sql["lock_subscriptions"])
-            self._connection.execute(self._sql["open_moves"])
+            self._connection.run(Statement("lock_subscriptions"))
+            self._connection.run(Statement("open_moves"))
             self._renew()
 
     def _end(self) -> None:
         with self._connection.transaction():
-            self._connection.execute(self._sql["lock_subscriptions"])
-            self._connection.execute(self._sql["end_subscription"], {"id": self._id})
-            left = self._connection.execute(self._sql["subscriptions_left"]).fetchone()
-            if left is not None and left["count"] == 0:
-                self._connection.execute(self._sql["close_moves"])
+            self._connection.run(Statement("lock_subscriptions"))
+            self._connection.run(Statement("end_subscription", {"id": self._id}))
+            (left,) = self._connection.run(Statement("subscriptions_left"))
+            if left["count"] == 0:
+                self._connection.run(Statement("close_moves"))
 
     def _renew(self) -> None:
-        self._connection.execute(
-            self._sql["keep_subscription"], {"id": self._id, "seconds": ALIVE_SECONDS}
+        self._connection.run(
+            Statement("keep_subscription", {"id": self._id, "seconds": ALIVE_SECONDS})
         )
         self._renewal = Deadline(RENEW_SECONDS)
 

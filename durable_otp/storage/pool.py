@@ -8,6 +8,7 @@ what is wrong with a server that is not there, instead of waiting for the pool's
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from threading import Lock
 from typing import ParamSpec, TypeVar
 
@@ -18,6 +19,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from durable_otp.errors import ConfigError, DatabaseUnreachable, MigrationError
 from durable_otp.storage.connecting import (
     CONNECTION_LOST,
+    PREPARED_FROM,
     ROLLED_BACK,
     connection_arguments,
     describe_failure,
@@ -143,7 +145,7 @@ class PooledDatabase:
         while True:
             try:
                 with self._connection() as connection:
-                    return perform(connection, self._sql, operation, *args, **kwargs)
+                    return perform(connection, operation, *args, **kwargs)
             except ROLLED_BACK:
                 rollbacks += 1
                 if rollbacks >= REPEATS_AFTER_ROLLBACK:
@@ -161,7 +163,9 @@ class PooledDatabase:
         try:
             connection = pool.getconn()
         except PoolTimeout:
-            open_connection(self._arguments).close()  # says why, if the server is the reason
+            open_connection(
+                self._arguments, self._schema
+            ).close()  # says why, if the server is the reason
             raise DatabaseUnreachable(
                 f"All {self._size} connections of this client are in use; use fewer threads."
             ) from None
@@ -175,11 +179,16 @@ class PooledDatabase:
         with self._opening:
             pool = self._here()
             if pool is None:
-                open_connection(self._arguments).close()
+                open_connection(self._arguments, self._schema).close()
                 pool = self._pool = ConnectionPool(
-                    kwargs={**self._arguments, "autocommit": True, "row_factory": dict_row},
+                    kwargs={
+                        **self._arguments,
+                        "autocommit": True,
+                        "row_factory": dict_row,
+                        "prepare_threshold": PREPARED_FROM,
+                    },
                     connection_class=Connection,
-                    configure=configure,
+                    configure=partial(configure, schema=self._schema),
                     min_size=0,
                     max_size=self._size,
                     timeout=WAIT_SECONDS,

@@ -8,10 +8,11 @@ configured one replaces it once, here.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from durable_otp.errors import ConfigError
 
@@ -20,14 +21,17 @@ _TABLE_PREFIX = re.compile(r"\bdurable\.(?=[a-z_])")
 _CHANNEL_PREFIX = re.compile(r"\bdurable:(?=[a-z_])")
 _SCHEMA_ITSELF = re.compile(r"\bSCHEMA durable\b")
 _HEADER = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+_PLACEHOLDER = re.compile(r"%\((\w+)\)s|%%")
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class Statement(NamedTuple):
     """One named statement with its parameters, as an operation yields it."""
 
     name: str
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = _NOTHING
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,30 @@ def statements(schema: str) -> dict[str, str]:
     return {
         name: in_schema(f"/* {name} */ {text.sql}", schema) for name, text in catalogue().items()
     }
+
+
+@dataclass(frozen=True, slots=True)
+class NumberedStatement:
+    """A statement as libpq takes it: with ``$1`` for the first of its parameters."""
+
+    sql: bytes
+    parameters: tuple[str, ...]
+
+
+@cache
+def numbered(schema: str) -> dict[str, NumberedStatement]:
+    """Return every statement for a schema with numbered parameters; one name has one number."""
+    return {name: _numbered(sql) for name, sql in statements(schema).items()}
+
+
+def _numbered(sql: str) -> NumberedStatement:
+    numbers: dict[str, int] = {}
+
+    def number(found: re.Match[str]) -> str:
+        name: str | None = found[1]
+        return "%" if name is None else f"${numbers.setdefault(name, len(numbers) + 1)}"
+
+    return NumberedStatement(_PLACEHOLDER.sub(number, sql).encode(), tuple(numbers))
 
 
 def _parse(name: str, body: str, file: str) -> StatementText:

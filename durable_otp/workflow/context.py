@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any
 
 from durable_otp.workflow.delta import Operation, fold, merged
-from durable_otp.workflow.json_form import MAX_BYTES, canonical, encode, in_key_order
+from durable_otp.workflow.json_form import MAX_BYTES, canonical, encode, in_key_order, is_plain
 from durable_otp.workflow.results import Result, Results
 
 _ABSENT: Any = object()
@@ -52,15 +52,17 @@ class Context(MutableMapping[str, Any]):
         self._before = values
         self._now: dict[str, Any] = dict(values)
         self._touched: set[str] = set()  # may differ from before: read and mutable, or written
+        self._settled: set[str] = set()  # given when the body was over: in its JSON form for good
         self._written: set[str] = set()  # set or deleted: one "set" will say it
         self._said: dict[str, list[Operation]] = {}
         self._max_payload = max_payload
 
     def __getitem__(self, key: str) -> Any:
         value = self._now[key]
-        if key not in self._touched and isinstance(value, list | dict):
+        if isinstance(value, list | dict) and (key not in self._touched or key in self._settled):
             value = self._now[key] = _copy(value)
             self._touched.add(key)
+            self._settled.discard(key)
         return value
 
     def __setitem__(self, key: str, value: Any) -> None:
@@ -117,6 +119,13 @@ class Context(MutableMapping[str, Any]):
         for key, change in self._form_of_mapping(mapping).items():
             self[key] = merged(self._now.get(key), change)
 
+    def settle(self, form: Mapping[str, Any]) -> None:
+        """Set keys to values that are in their JSON form, and that nobody else will change."""
+        for key, value in form.items():
+            self._now[key] = value
+            self._rewritten(key)
+            self._settled.add(key)
+
     def changes(self) -> list[Operation]:
         """Return the fewest operations that make the context before into the context now.
 
@@ -134,7 +143,8 @@ class Context(MutableMapping[str, Any]):
         now = self._now.get(key, _ABSENT)
         if now is _ABSENT:
             return [] if before is _ABSENT else [["delete", key]]
-        now = self._form(key, now)
+        if key not in self._settled:
+            now = self._form(key, now)
         if before is not _ABSENT and encode(before) == encode(now):
             return []
         said = self._said.get(key)
@@ -146,15 +156,19 @@ class Context(MutableMapping[str, Any]):
 
     def _rewritten(self, key: str) -> None:
         self._touched.add(key)
+        self._settled.discard(key)
         self._written.add(key)
         self._said.pop(key, None)
 
     def _say(self, name: str, key: str, operand: Any) -> None:
         self._touched.add(key)
+        self._settled.discard(key)
         if key not in self._written:
             self._said.setdefault(key, []).append([name, key, operand])
 
     def _form(self, key: str, value: Any) -> Any:
+        if is_plain(value, self._max_payload):
+            return value
         return canonical(value, what=_place(key), max_bytes=self._max_payload)
 
     def _form_of_mapping(self, mapping: Mapping[str, Any]) -> dict[str, Any]:
@@ -167,7 +181,8 @@ class Context(MutableMapping[str, Any]):
 def _checked(key: Any) -> str:
     if not isinstance(key, str):
         raise TypeError(f"A key of the context must be a string, not {key!r}.")
-    canonical(key, what=_place(key))
+    if not is_plain(key):
+        canonical(key, what=_place(key))
     return key
 
 

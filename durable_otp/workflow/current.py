@@ -4,8 +4,7 @@ A worker runs one step at a time, so the current one is a fact of the process: a
 which the step's helper threads see too (a context variable would not reach them).
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Protocol, overload
 
@@ -49,13 +48,16 @@ class StepRun(Protocol):
 _runs: list[StepRun] = []
 
 
-@contextmanager
-def entering(run: StepRun) -> Iterator[None]:
+class entering:  # noqa: N801 - used as a function is
     """Make a run the current one for the whole process until the block ends."""
-    _runs.append(run)
-    try:
-        yield
-    finally:
+
+    def __init__(self, run: StepRun) -> None:
+        self._run = run
+
+    def __enter__(self) -> None:
+        _runs.append(self._run)
+
+    def __exit__(self, *_exception: object) -> None:
         _runs.pop()
 
 

@@ -23,6 +23,8 @@ MAX_BYTES = 1_048_576
 MAX_DEPTH = 200
 _MAX_INTEGER = 2**63 - 1
 _MIN_INTEGER = -(2**63)
+_MOST_ESCAPED = 6  # bytes of JSON for an ASCII character, as for both quotes together
+_LONGEST_INTEGER = len(str(_MIN_INTEGER))
 _SHOWN = 200  # characters of a path in a message
 _INTEGRAL_FROM = 1e16  # from here on a float is written with an exponent, which jsonb expands
 
@@ -40,7 +42,7 @@ def canonical(value: Any, *, what: str = "value", max_bytes: int = MAX_BYTES) ->
     Raises:
         SerializationError: It cannot be stored and read back; ``path`` names the place.
     """
-    if value is None or value is True or value is False:
+    if is_plain(value, max_bytes):
         return value
     return _checked(value, what, max_bytes)[0]
 
@@ -61,6 +63,18 @@ def _checked(value: Any, what: str, max_bytes: int) -> tuple[Any, bytes]:
     if len(text) > max_bytes:
         _Refused(_too_large(max_bytes, len(text))).raise_as(what)
     return result, text
+
+
+def is_plain(value: Any, max_bytes: int = MAX_BYTES) -> bool:
+    """Return whether a value is its own JSON form at first sight, as nearly every small one is."""
+    kind = type(value)
+    if kind is str:
+        text: str = value
+        fits = (len(text) + 1) * _MOST_ESCAPED <= max_bytes
+        return fits and text.isascii() and "\0" not in text
+    if kind is int:
+        return max_bytes >= _LONGEST_INTEGER and bool(_MIN_INTEGER <= value <= _MAX_INTEGER)
+    return value is None or kind is bool
 
 
 def encode(value: Any) -> bytes:

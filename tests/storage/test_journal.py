@@ -12,6 +12,7 @@ from durable_otp.errors import ClaimLost
 from durable_otp.storage.database import Database
 from durable_otp.storage.journal import PostgresJournal
 from durable_otp.storage.journal_writing import Holder
+from durable_otp.storage.statements import Statement, catalogue
 from durable_otp.workflow.wait import WaitRequest
 from tests.support.tables import HOLDER, Tables
 
@@ -91,11 +92,12 @@ class _Forgetting:
         self._database = database
         self._in_transaction = False
 
-    def execute(self, sql: str, parameters: Any) -> Any:
-        cursor = self._connection.execute(sql, parameters)
+    def run(self, statement: Statement) -> Any:
+        rows = self._connection.run(statement)
+        sql = catalogue()[statement.name].sql
         if not self._in_transaction and any(word in sql for word in ("INSERT", "UPDATE")):
             self._forget()
-        return cursor
+        return rows
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

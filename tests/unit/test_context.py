@@ -221,3 +221,16 @@ class ContextMachine(RuleBasedStateMachine):
 
 ContextMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=15, deadline=None)
 TestContextMachine = ContextMachine.TestCase
+
+
+def test_what_is_settled_is_a_change_and_shares_nothing_with_who_reads_it():
+    form = {"order": {"lines": [1]}, "n": 1}
+    context = make({"n": 1, "order": None})
+    context["order"] = "set by the body before"
+    context.settle(form)
+    assert context.changes() == [["set", "order", {"lines": [1]}]]
+    context["order"]["lines"].append(2)
+    assert form == {"order": {"lines": [1]}, "n": 1}
+    assert context.changes() == [["set", "order", {"lines": [1, 2]}]]
+    context["order"] = {3, 1}
+    assert context.changes() == [["set", "order", [1, 3]]]
