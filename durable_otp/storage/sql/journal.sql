@@ -26,7 +26,7 @@ SELECT count(*)::integer AS recorded,
                                           WHERE e.id = %(id)s::uuid), '-infinity')
        )::integer AS failed
 FROM durable.step_executions
-WHERE execution_id = %(id)s::uuid AND path = %(path)s AND visit = %(visit)s AND status = 'failed'
+WHERE execution_id = %(id)s::uuid AND path = %(path)s AND visit = %(visit)s::integer AND status = 'failed'
   AND NOT is_compensation;
 
 -- name: waits_of
@@ -35,7 +35,7 @@ SELECT ordinal, kind, names, attempt, answer, has_timeout_value, timeout_value,
        status = 'open' AS is_open,
        CASE WHEN kind = 'sleep' AND due_at <= durable.now() THEN 'answered' ELSE status END AS status
 FROM durable.waits
-WHERE execution_id = %(id)s::uuid AND path = %(path)s AND visit = %(visit)s
+WHERE execution_id = %(id)s::uuid AND path = %(path)s AND visit = %(visit)s::integer
 ORDER BY ordinal;
 
 -- name: checkpoint
@@ -44,7 +44,7 @@ ORDER BY ordinal;
 INSERT INTO durable.step_executions
     (id, execution_id, position, path, name, type, visit, attempt, status, output, changes, snapshot,
      results, next_path, jumps, compensation, logs, started_at, completed_at, duration_ms)
-SELECT %(step_id)s::uuid, held.id, %(position)s, %(path)s, %(name)s, %(type)s, %(visit)s, %(attempt)s,
+SELECT %(step_id)s::uuid, held.id, %(position)s::integer, %(path)s, %(name)s, %(type)s, %(visit)s::integer, %(attempt)s::integer,
        'completed', %(output)s::jsonb, %(changes)s::jsonb, %(snapshot)s::jsonb, %(results)s::jsonb,
        %(next_path)s, %(jumps)s, %(compensation)s, %(logs)s::jsonb,
        durable.now() - make_interval(secs => %(duration)s), durable.now(),
@@ -70,8 +70,8 @@ WITH done AS (
     INSERT INTO durable.step_executions
         (id, execution_id, position, path, name, type, visit, attempt, status, output, changes,
          snapshot, results, next_path, compensation, logs, started_at, completed_at, duration_ms)
-    SELECT %(step_id)s::uuid, done.id, %(position)s, %(path)s, %(name)s, %(type)s, %(visit)s,
-           %(attempt)s, 'completed', %(output)s::jsonb, %(changes)s::jsonb, %(snapshot)s::jsonb,
+    SELECT %(step_id)s::uuid, done.id, %(position)s::integer, %(path)s, %(name)s, %(type)s, %(visit)s::integer,
+           %(attempt)s::integer, 'completed', %(output)s::jsonb, %(changes)s::jsonb, %(snapshot)s::jsonb,
            %(results)s::jsonb, NULL, %(compensation)s, %(logs)s::jsonb,
            durable.now() - make_interval(secs => %(duration)s), durable.now(),
            (%(duration)s * 1000)::integer
@@ -86,7 +86,7 @@ FROM done;
 INSERT INTO durable.step_executions
     (id, execution_id, position, path, name, type, visit, attempt, status, error, logs, started_at,
      completed_at, duration_ms)
-SELECT %(step_id)s::uuid, held.id, %(position)s, %(path)s, %(name)s, %(type)s, %(visit)s, %(attempt)s,
+SELECT %(step_id)s::uuid, held.id, %(position)s::integer, %(path)s, %(name)s, %(type)s, %(visit)s::integer, %(attempt)s::integer,
        'failed', %(error)s::jsonb, %(logs)s::jsonb,
        durable.now() - make_interval(secs => %(duration)s), durable.now(),
        (%(duration)s * 1000)::integer
@@ -112,7 +112,7 @@ WITH held AS (
 INSERT INTO durable.step_executions
     (id, execution_id, position, path, name, type, visit, attempt, status, error, logs, started_at,
      completed_at, duration_ms)
-SELECT %(step_id)s::uuid, held.id, %(position)s, %(path)s, %(name)s, %(type)s, %(visit)s, %(attempt)s,
+SELECT %(step_id)s::uuid, held.id, %(position)s::integer, %(path)s, %(name)s, %(type)s, %(visit)s::integer, %(attempt)s::integer,
        'failed', %(error)s::jsonb, %(logs)s::jsonb,
        durable.now() - make_interval(secs => %(duration)s), durable.now(),
        (%(duration)s * 1000)::integer
@@ -147,8 +147,8 @@ WITH held AS MATERIALIZED (
     INSERT INTO durable.step_executions
         (id, execution_id, position, path, name, type, visit, attempt, status, error, logs,
          started_at, completed_at, duration_ms)
-    SELECT %(step_id)s::uuid, done.id, %(position)s, %(path)s, %(name)s, %(type)s, %(visit)s,
-           %(attempt)s, 'failed', %(error)s::jsonb, %(logs)s::jsonb,
+    SELECT %(step_id)s::uuid, done.id, %(position)s::integer, %(path)s, %(name)s, %(type)s, %(visit)s::integer,
+           %(attempt)s::integer, 'failed', %(error)s::jsonb, %(logs)s::jsonb,
            durable.now() - make_interval(secs => %(duration)s), durable.now(),
            (%(duration)s * 1000)::integer
     FROM done
@@ -194,7 +194,7 @@ WITH asked AS (
         on_timeout text, type text, prompt text, fields jsonb, choices jsonb, metadata jsonb)
     LEFT JOIN durable.waits earlier
         ON earlier.execution_id = %(id)s::uuid AND earlier.path = %(path)s
-       AND earlier.visit = %(visit)s AND earlier.ordinal = asked.ordinal
+       AND earlier.visit = %(visit)s::integer AND earlier.ordinal = asked.ordinal
 ), held AS (
     UPDATE durable.workflow_executions
     SET status = 'waiting', current_step = %(path)s, updated_at = durable.now(),
@@ -206,8 +206,8 @@ WITH asked AS (
     INSERT INTO durable.waits AS w
         (id, execution_id, path, visit, ordinal, kind, names, due_at, attempt, has_timeout_value,
          timeout_value, on_timeout, created_at)
-    SELECT asked.wait_id, held.id, %(path)s, %(visit)s, asked.ordinal, asked.kind,
-           ARRAY(SELECT jsonb_array_elements_text(asked.names)), asked.due_at, %(attempt)s,
+    SELECT asked.wait_id, held.id, %(path)s, %(visit)s::integer, asked.ordinal, asked.kind,
+           ARRAY(SELECT jsonb_array_elements_text(asked.names)), asked.due_at, %(attempt)s::integer,
            asked.has_timeout_value, asked.timeout_value, asked.on_timeout,
            CASE WHEN asked.is_new THEN durable.now() ELSE asked.first_asked_at END
     FROM held CROSS JOIN asked
@@ -232,7 +232,7 @@ WITH asked AS (
         answered_at = durable.now()
     FROM held
     WHERE w.execution_id = held.id AND w.status = 'open'
-      AND NOT (w.path = %(path)s AND w.visit = %(visit)s
+      AND NOT (w.path = %(path)s AND w.visit = %(visit)s::integer
                AND w.ordinal IN (SELECT asked.ordinal FROM asked))
     RETURNING w.id
 ), withdrawn AS (
@@ -255,7 +255,7 @@ WITH closed AS (
     SET status = CASE WHEN w.kind = 'sleep' AND w.due_at <= durable.now() THEN 'answered'
                       ELSE 'cancelled' END,
         answered_at = durable.now()
-    WHERE w.execution_id = %(id)s::uuid AND w.path = %(path)s AND w.visit = %(visit)s
+    WHERE w.execution_id = %(id)s::uuid AND w.path = %(path)s AND w.visit = %(visit)s::integer
       AND w.status = 'open'
     RETURNING w.id
 )
@@ -269,7 +269,7 @@ WHERE i.wait_id = closed.id AND i.status = 'open';
 SELECT e.id::text, e.status, CASE WHEN e.completed_at IS NOT NULL THEN e.parent_id::text END AS parent_id
 FROM durable.step_executions s
 JOIN durable.workflow_executions e ON e.id = s.execution_id
-WHERE s.id = %(step_id)s::uuid;
+WHERE s.execution_id = %(id)s::uuid AND s.id = %(step_id)s::uuid;
 
 -- name: wait_is_recorded
 SELECT EXISTS (SELECT FROM durable.waits WHERE id = ANY(%(wait_ids)s::uuid[])) AS recorded;
@@ -280,13 +280,13 @@ SELECT durable.now() AS now;
 -- name: once_results_of
 SELECT key, result
 FROM durable.once_results
-WHERE execution_id = %(id)s::uuid AND path = %(path)s AND visit = %(visit)s;
+WHERE execution_id = %(id)s::uuid AND path = %(path)s AND visit = %(visit)s::integer;
 
 -- name: keep_once_result
 -- fenced
 -- The first result stays; whoever comes later, or repeats this, reads it.
 INSERT INTO durable.once_results (execution_id, path, visit, key, result)
-SELECT held.id, %(path)s, %(visit)s, %(key)s, %(result)s::jsonb
+SELECT held.id, %(path)s, %(visit)s::integer, %(key)s, %(result)s::jsonb
 FROM (SELECT e.id FROM durable.workflow_executions e
       WHERE e.id = %(id)s::uuid AND e.lock_token = %(lock_token)s::uuid
         AND e.status IN ('running', 'compensating')

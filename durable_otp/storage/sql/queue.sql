@@ -21,17 +21,17 @@ WITH RECURSIVE priorities AS (
     FROM priorities p
     WHERE p.priority IS NOT NULL
 ), due AS MATERIALIZED (
-    SELECT claimable.id
+    SELECT claimable.place
     FROM priorities p
     CROSS JOIN LATERAL (
-        SELECT e.id
+        SELECT e.ctid AS place
         FROM durable.workflow_executions e
         WHERE e.queue = %(queue)s AND e.priority = p.priority
           AND e.status IN ('pending', 'compensating') AND e.lock_token IS NULL
           AND e.scheduled_at <= durable.now()
-          AND (%(workflows)s::text[] IS NULL OR EXISTS (
-              SELECT FROM unnest(%(workflows)s::text[], %(versions)s::text[]) AS known (workflow, version)
-              WHERE known.workflow = e.workflow AND known.version = e.version))
+          AND (%(workflows)s::text[] IS NULL
+               OR (e.workflow::text, e.version) IN (
+                   SELECT * FROM unnest(%(workflows)s::text[], %(versions)s::text[])))
         ORDER BY e.scheduled_at, e.id
         LIMIT %(limit)s
         FOR UPDATE SKIP LOCKED
@@ -43,8 +43,10 @@ WITH RECURSIVE priorities AS (
     SET status = CASE e.status WHEN 'pending' THEN 'running' ELSE e.status END,
         locked_by = %(node_id)s, locked_at = durable.now(), lock_token = gen_random_uuid(),
         started_at = coalesce(e.started_at, durable.now()), begun = NULL, updated_at = durable.now()
-    WHERE e.id = ANY (ARRAY(SELECT due.id FROM due))
-    RETURNING e.*
+    WHERE e.ctid = ANY (ARRAY(SELECT due.place FROM due))
+    RETURNING e.id, e.workflow, e.version, e.status, e.queue, e.home_queue, e.priority, e.input,
+              e.scheduled_at, e.current_step, e.lock_token, e.crashes, e.parent_index,
+              e.interruptions, e.interruption_position, e.started_at < e.locked_at AS begun_before
 )
 SELECT c.id::text, c.workflow, c.version, c.status, c.queue, c.priority, c.input::text AS input,
        c.scheduled_at, c.current_step, c.lock_token::text, c.crashes,
@@ -54,7 +56,7 @@ SELECT c.id::text, c.workflow, c.version, c.status, c.queue, c.priority, c.input
            SELECT FROM durable.step_executions s
            WHERE s.execution_id = c.id AND s.status = 'completed'
              AND s.position > c.interruption_position) AS alone,
-       c.started_at < c.locked_at AS begun_before
+       c.begun_before
 FROM claimed c
 ORDER BY c.priority DESC, c.scheduled_at, c.id;
 
@@ -174,7 +176,7 @@ WITH stale AS MATERIALIZED (
            coalesce((SELECT max(s.position) FROM durable.step_executions s
                      WHERE s.execution_id = e.id AND s.status = 'completed'), 0) AS position
     FROM durable.workflow_executions e
-    WHERE e.lock_token IS NOT NULL
+    WHERE e.locked_by IS NOT NULL
       AND e.locked_at < durable.now() - make_interval(secs => %(timeout)s)
       AND NOT e.locked_by = ANY(%(live)s::text[])
     ORDER BY e.id
@@ -223,7 +225,7 @@ WITH lost AS MATERIALIZED (
            coalesce((SELECT max(s.position) FROM durable.step_executions s
                      WHERE s.execution_id = e.id AND s.status = 'completed'), 0) AS position
     FROM durable.workflow_executions e
-    WHERE e.lock_token IS NOT NULL AND e.locked_by = ANY(%(holders)s::text[])
+    WHERE e.locked_by = ANY(%(holders)s::text[])
       AND NOT e.lock_token = ANY(%(kept)s::uuid[])
     ORDER BY e.id
     LIMIT %(batch_size)s
