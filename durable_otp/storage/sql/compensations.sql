@@ -55,7 +55,8 @@ ORDER BY n.completed_at DESC, n.position DESC, n.id DESC;
 INSERT INTO durable.step_executions
     (id, execution_id, position, path, name, type, visit, attempt, status, output, error,
      is_compensation, compensation_for, compensation, logs, started_at, completed_at, duration_ms)
-SELECT %(step_id)s::uuid, held.id, %(position)s::integer, %(path)s, %(name)s, %(type)s, %(visit)s::integer, %(attempt)s::integer,
+SELECT %(step_id)s::uuid, held.id, %(position)s::integer, %(path)s, %(name)s, %(type)s,
+       %(visit)s::integer, %(attempt)s::integer,
        CASE WHEN %(error)s::jsonb IS NULL THEN 'completed' ELSE 'failed' END, %(output)s::jsonb,
        %(error)s::jsonb, true, %(path)s, CASE WHEN %(gave_up)s THEN %(name)s END, %(logs)s::jsonb,
        durable.now() - make_interval(secs => %(duration)s), durable.now(),
@@ -80,7 +81,8 @@ WITH held AS (
 INSERT INTO durable.step_executions
     (id, execution_id, position, path, name, type, visit, attempt, status, error, is_compensation,
      compensation_for, logs, started_at, completed_at, duration_ms)
-SELECT %(step_id)s::uuid, held.id, %(position)s::integer, %(path)s, %(name)s, %(type)s, %(visit)s::integer, %(attempt)s::integer,
+SELECT %(step_id)s::uuid, held.id, %(position)s::integer, %(path)s, %(name)s, %(type)s,
+       %(visit)s::integer, %(attempt)s::integer,
        'failed', %(error)s::jsonb, true, %(path)s, %(logs)s::jsonb,
        durable.now() - make_interval(secs => %(duration)s), durable.now(),
        (%(duration)s * 1000)::integer
@@ -128,7 +130,7 @@ WITH held AS MATERIALIZED (
                coalesce(max(s.position), 0) AS position
         FROM durable.step_executions s
         CROSS JOIN LATERAL (SELECT s.is_compensation AND s.path = %(path)s
-                                   AND s.visit = %(visit)s::integer AS of_this) AS mine
+                                   AND s.visit = %(visit)s AS of_this) AS mine
         WHERE s.execution_id = held.id
     ) AS rows
 ), settled AS (
@@ -156,7 +158,8 @@ WITH held AS MATERIALIZED (
         (id, execution_id, position, path, name, type, visit, attempt, status, error,
          is_compensation, compensation_for, compensation, logs, started_at, completed_at, duration_ms)
     SELECT %(step_id)s::uuid, counted.id, counted.position + 1, %(path)s, %(name)s, 'compensation',
-           %(visit)s::integer, greatest(%(attempt)s::integer, counted.attempt), 'failed', %(error)s::jsonb, true, %(path)s,
+           %(visit)s::integer, greatest(%(attempt)s::integer, counted.attempt), 'failed',
+           %(error)s::jsonb, true, %(path)s,
            CASE WHEN counted.streak >= %(max_crashes)s THEN %(name)s END, %(logs)s::jsonb,
            durable.now() - make_interval(secs => %(duration)s), durable.now(),
            (%(duration)s * 1000)::integer
@@ -178,9 +181,9 @@ WITH held AS MATERIALIZED (
            coalesce((SELECT max(s.position) FROM durable.step_executions s
                      WHERE s.execution_id = e.id), 0) AS position,
            EXISTS (SELECT FROM durable.step_executions s
-                   WHERE s.execution_id = e.id AND s.path = %(path)s AND s.visit = %(visit)s::integer
+                   WHERE s.execution_id = e.id AND s.path = %(path)s AND s.visit = %(visit)s
                      AND s.is_compensation
-                     AND (s.status = 'completed' OR s.attempt = %(attempt)s::integer)) AS finished
+                     AND (s.status = 'completed' OR s.attempt = %(attempt)s)) AS finished
     FROM durable.workflow_executions e
     WHERE e.id = %(id)s::uuid AND e.lock_token = %(lock_token)s::uuid AND e.status = 'compensating'
     FOR NO KEY UPDATE OF e

@@ -23,12 +23,12 @@ SELECT f.opened, f.total, f.on_error, EXISTS (
     WHERE child.parent_id = f.execution_id AND child.parent_path = f.path
       AND child.parent_visit = f.visit AND child.completed_at IS NULL) AS is_live
 FROM durable.fan_outs f
-WHERE f.execution_id = %(id)s::uuid AND f.path = %(path)s AND f.visit = %(visit)s::integer;
+WHERE f.execution_id = %(id)s::uuid AND f.path = %(path)s AND f.visit = %(visit)s;
 
 -- name: block_children
 SELECT id::text, parent_index AS index, start_path, status, result, error, completed_at AS ended_at
 FROM durable.workflow_executions
-WHERE parent_id = %(id)s::uuid AND parent_path = %(path)s AND parent_visit = %(visit)s::integer
+WHERE parent_id = %(id)s::uuid AND parent_path = %(path)s AND parent_visit = %(visit)s
   AND parent_index IS NOT NULL
 ORDER BY parent_index;
 
@@ -43,7 +43,7 @@ FOR UPDATE;
 INSERT INTO durable.fan_outs
     (execution_id, path, visit, kind, on_error, max_concurrency, total, items, input, context,
      results, opened_at)
-VALUES (%(id)s::uuid, %(path)s, %(visit)s::integer, %(kind)s, %(on_error)s, %(max_concurrency)s, %(total)s,
+VALUES (%(id)s::uuid, %(path)s, %(visit)s, %(kind)s, %(on_error)s, %(max_concurrency)s, %(total)s,
         %(items)s::jsonb, %(input)s::jsonb, %(context)s::jsonb, %(results)s::jsonb, durable.now())
 ON CONFLICT DO NOTHING;
 
@@ -54,7 +54,7 @@ WITH block AS (
     SELECT f.*, e.workflow, e.version, e.priority
     FROM durable.fan_outs f
     JOIN durable.workflow_executions e ON e.id = f.execution_id
-    WHERE f.execution_id = %(id)s::uuid AND f.path = %(path)s AND f.visit = %(visit)s::integer
+    WHERE f.execution_id = %(id)s::uuid AND f.path = %(path)s AND f.visit = %(visit)s
 ), given AS (
     SELECT item.value, item.number - 1 AS index
     FROM block CROSS JOIN jsonb_array_elements(block.items) WITH ORDINALITY AS item (value, number)
@@ -111,7 +111,7 @@ WITH held AS (
     RETURNING id
 )
 INSERT INTO durable.waits (id, execution_id, path, visit, ordinal, kind, created_at)
-SELECT %(wait_id)s::uuid, held.id, %(path)s, %(visit)s::integer, 0, 'child', durable.now()
+SELECT %(wait_id)s::uuid, held.id, %(path)s, %(visit)s, 0, 'child', durable.now()
 FROM held
 ON CONFLICT (execution_id, path, visit, ordinal) DO UPDATE
 SET id = excluded.id, status = 'open', answered_at = NULL
@@ -187,11 +187,11 @@ WHERE w.execution_id = %(id)s::uuid AND w.status = 'open' AND w.kind = 'child';
 -- As many more of a block's children as may run; its parent is locked.
 WITH next AS (
     DELETE FROM durable.fan_out_items i
-    WHERE i.execution_id = %(id)s::uuid AND i.path = %(path)s AND i.visit = %(visit)s::integer
+    WHERE i.execution_id = %(id)s::uuid AND i.path = %(path)s AND i.visit = %(visit)s
       AND i.index IN (
           SELECT first.index FROM durable.fan_out_items first
           WHERE first.execution_id = %(id)s::uuid AND first.path = %(path)s
-            AND first.visit = %(visit)s::integer
+            AND first.visit = %(visit)s
           ORDER BY first.index
           LIMIT cardinality(%(ids)s::uuid[]))
     RETURNING i.*
@@ -209,13 +209,13 @@ WITH next AS (
 )
 UPDATE durable.fan_outs f
 SET created = f.created + (SELECT count(*) FROM begun)::integer
-WHERE f.execution_id = %(id)s::uuid AND f.path = %(path)s AND f.visit = %(visit)s::integer
+WHERE f.execution_id = %(id)s::uuid AND f.path = %(path)s AND f.visit = %(visit)s
 RETURNING f.created, (SELECT count(*) FROM told) AS told;
 
 -- name: lock_siblings
 -- A block's children that have not ended; their parent is locked.
 SELECT id::text FROM durable.workflow_executions
-WHERE parent_id = %(id)s::uuid AND parent_path = %(path)s AND parent_visit = %(visit)s::integer
+WHERE parent_id = %(id)s::uuid AND parent_path = %(path)s AND parent_visit = %(visit)s
   AND completed_at IS NULL
 ORDER BY id
 FOR UPDATE;
@@ -250,7 +250,7 @@ WITH asked AS (
     SELECT asked.*, w.id AS wait_id, known.id AS known_id
     FROM asked
     JOIN durable.waits w
-        ON w.execution_id = %(id)s::uuid AND w.path = %(path)s AND w.visit = %(visit)s::integer
+        ON w.execution_id = %(id)s::uuid AND w.path = %(path)s AND w.visit = %(visit)s
        AND w.ordinal = asked.ordinal AND w.kind = 'child'
     LEFT JOIN LATERAL (
         SELECT child.id
@@ -259,7 +259,7 @@ WITH asked AS (
         WHERE other.execution_id = %(id)s::uuid AND other.kind = 'child'
           AND other.names = ARRAY[asked.ref]
           AND (child.completed_at IS NULL OR child.status = 'completed'
-               OR (child.parent_path, child.parent_visit) <> (%(path)s, %(visit)s::integer))
+               OR (child.parent_path, child.parent_visit) <> (%(path)s, %(visit)s))
         ORDER BY child.id DESC
         LIMIT 1) AS known ON asked.ref IS NOT NULL
     WHERE w.child_id IS NULL OR w.status <> 'open' OR EXISTS (
@@ -273,7 +273,7 @@ WITH asked AS (
         has_timeout_value = awaited.has_value, timeout_value = awaited.timeout_value::jsonb,
         attempt = 1 + (SELECT count(*) FROM durable.step_executions s
                        WHERE s.execution_id = %(id)s::uuid AND s.path = %(path)s
-                         AND s.visit = %(visit)s::integer AND s.status = 'failed' AND NOT s.is_compensation)
+                         AND s.visit = %(visit)s AND s.status = 'failed' AND NOT s.is_compensation)
     FROM awaited
     WHERE w.id = awaited.wait_id
 ), called AS (
@@ -281,7 +281,7 @@ WITH asked AS (
         (id, workflow, version, queue, priority, input, parent_id, parent_path, parent_visit,
          scheduled_at, deadline_at, inserted_at, updated_at)
     SELECT awaited.child_id, awaited.workflow, awaited.version, awaited.queue, awaited.priority,
-           awaited.input::jsonb, %(id)s::uuid, %(path)s, %(visit)s::integer, durable.now(),
+           awaited.input::jsonb, %(id)s::uuid, %(path)s, %(visit)s, durable.now(),
            durable.now() + make_interval(secs => awaited.timeout), durable.now(), durable.now()
     FROM awaited
     WHERE awaited.known_id IS NULL
@@ -301,7 +301,7 @@ SELECT w.ordinal, w.names, w.status AS wait_status, w.attempt, w.has_timeout_val
        child.id::text, child.workflow, child.status, child.input, child.error
 FROM durable.waits w
 JOIN durable.workflow_executions child ON child.id = w.child_id
-WHERE w.execution_id = %(id)s::uuid AND w.path = %(path)s AND w.visit = %(visit)s::integer
+WHERE w.execution_id = %(id)s::uuid AND w.path = %(path)s AND w.visit = %(visit)s
   AND w.kind = 'child'
 ORDER BY w.ordinal;
 

@@ -31,7 +31,7 @@ WITH source AS (
          current_step, inserted_at, updated_at)
     SELECT %(new_id)s::uuid, source.workflow, source.version,
            coalesce(source.home_queue, source.queue), source.priority, source.input, durable.now(),
-           CASE WHEN %(position)s::integer > 0 THEN durable.now() END,
+           CASE WHEN %(position)s > 0 THEN durable.now() END,
            durable.now() + (source.deadline_at - coalesce(source.retried_at, source.inserted_at)),
            %(path)s, durable.now(), durable.now()
     FROM source
@@ -50,6 +50,6 @@ WITH source AS (
               AND undone.visit = s.visit AND undone.is_compensation
               AND undone.status = 'completed'
         ) THEN s.compensation END)) AS copy
-    WHERE s.position <= %(position)s::integer AND NOT s.is_compensation
+    WHERE s.position <= %(position)s AND NOT s.is_compensation
 )
 SELECT pg_notify('durable:queue', queue) FROM forked;

@@ -26,7 +26,7 @@ SELECT count(*)::integer AS recorded,
                                           WHERE e.id = %(id)s::uuid), '-infinity')
        )::integer AS failed
 FROM durable.step_executions
-WHERE execution_id = %(id)s::uuid AND path = %(path)s AND visit = %(visit)s::integer AND status = 'failed'
+WHERE execution_id = %(id)s::uuid AND path = %(path)s AND visit = %(visit)s AND status = 'failed'
   AND NOT is_compensation;
 
 -- name: waits_of
@@ -35,7 +35,7 @@ SELECT ordinal, kind, names, attempt, answer, has_timeout_value, timeout_value,
        status = 'open' AS is_open,
        CASE WHEN kind = 'sleep' AND due_at <= durable.now() THEN 'answered' ELSE status END AS status
 FROM durable.waits
-WHERE execution_id = %(id)s::uuid AND path = %(path)s AND visit = %(visit)s::integer
+WHERE execution_id = %(id)s::uuid AND path = %(path)s AND visit = %(visit)s
 ORDER BY ordinal;
 
 -- name: checkpoint
@@ -44,8 +44,9 @@ ORDER BY ordinal;
 INSERT INTO durable.step_executions
     (id, execution_id, position, path, name, type, visit, attempt, status, output, changes, snapshot,
      results, next_path, jumps, compensation, logs, started_at, completed_at, duration_ms)
-SELECT %(step_id)s::uuid, held.id, %(position)s::integer, %(path)s, %(name)s, %(type)s, %(visit)s::integer, %(attempt)s::integer,
-       'completed', %(output)s::jsonb, %(changes)s::jsonb, %(snapshot)s::jsonb, %(results)s::jsonb,
+SELECT %(step_id)s::uuid, held.id, %(position)s::integer, %(path)s, %(name)s, %(type)s,
+       %(visit)s::integer, %(attempt)s::integer, 'completed', %(output)s::jsonb,
+       %(changes)s::jsonb, %(snapshot)s::jsonb, %(results)s::jsonb,
        %(next_path)s, %(jumps)s, %(compensation)s, %(logs)s::jsonb,
        durable.now() - make_interval(secs => %(duration)s), durable.now(),
        (%(duration)s * 1000)::integer
@@ -70,9 +71,10 @@ WITH done AS (
     INSERT INTO durable.step_executions
         (id, execution_id, position, path, name, type, visit, attempt, status, output, changes,
          snapshot, results, next_path, compensation, logs, started_at, completed_at, duration_ms)
-    SELECT %(step_id)s::uuid, done.id, %(position)s::integer, %(path)s, %(name)s, %(type)s, %(visit)s::integer,
-           %(attempt)s::integer, 'completed', %(output)s::jsonb, %(changes)s::jsonb, %(snapshot)s::jsonb,
-           %(results)s::jsonb, NULL, %(compensation)s, %(logs)s::jsonb,
+    SELECT %(step_id)s::uuid, done.id, %(position)s::integer, %(path)s, %(name)s, %(type)s,
+           %(visit)s::integer, %(attempt)s::integer, 'completed', %(output)s::jsonb,
+           %(changes)s::jsonb, %(snapshot)s::jsonb, %(results)s::jsonb, NULL, %(compensation)s,
+           %(logs)s::jsonb,
            durable.now() - make_interval(secs => %(duration)s), durable.now(),
            (%(duration)s * 1000)::integer
     FROM done
@@ -86,8 +88,8 @@ FROM done;
 INSERT INTO durable.step_executions
     (id, execution_id, position, path, name, type, visit, attempt, status, error, logs, started_at,
      completed_at, duration_ms)
-SELECT %(step_id)s::uuid, held.id, %(position)s::integer, %(path)s, %(name)s, %(type)s, %(visit)s::integer, %(attempt)s::integer,
-       'failed', %(error)s::jsonb, %(logs)s::jsonb,
+SELECT %(step_id)s::uuid, held.id, %(position)s::integer, %(path)s, %(name)s, %(type)s,
+       %(visit)s::integer, %(attempt)s::integer, 'failed', %(error)s::jsonb, %(logs)s::jsonb,
        durable.now() - make_interval(secs => %(duration)s), durable.now(),
        (%(duration)s * 1000)::integer
 FROM (SELECT e.id FROM durable.workflow_executions e
@@ -112,8 +114,8 @@ WITH held AS (
 INSERT INTO durable.step_executions
     (id, execution_id, position, path, name, type, visit, attempt, status, error, logs, started_at,
      completed_at, duration_ms)
-SELECT %(step_id)s::uuid, held.id, %(position)s::integer, %(path)s, %(name)s, %(type)s, %(visit)s::integer, %(attempt)s::integer,
-       'failed', %(error)s::jsonb, %(logs)s::jsonb,
+SELECT %(step_id)s::uuid, held.id, %(position)s::integer, %(path)s, %(name)s, %(type)s,
+       %(visit)s::integer, %(attempt)s::integer, 'failed', %(error)s::jsonb, %(logs)s::jsonb,
        durable.now() - make_interval(secs => %(duration)s), durable.now(),
        (%(duration)s * 1000)::integer
 FROM held
@@ -147,8 +149,8 @@ WITH held AS MATERIALIZED (
     INSERT INTO durable.step_executions
         (id, execution_id, position, path, name, type, visit, attempt, status, error, logs,
          started_at, completed_at, duration_ms)
-    SELECT %(step_id)s::uuid, done.id, %(position)s::integer, %(path)s, %(name)s, %(type)s, %(visit)s::integer,
-           %(attempt)s::integer, 'failed', %(error)s::jsonb, %(logs)s::jsonb,
+    SELECT %(step_id)s::uuid, done.id, %(position)s::integer, %(path)s, %(name)s, %(type)s,
+           %(visit)s::integer, %(attempt)s::integer, 'failed', %(error)s::jsonb, %(logs)s::jsonb,
            durable.now() - make_interval(secs => %(duration)s), durable.now(),
            (%(duration)s * 1000)::integer
     FROM done
@@ -194,7 +196,7 @@ WITH asked AS (
         on_timeout text, type text, prompt text, fields jsonb, choices jsonb, metadata jsonb)
     LEFT JOIN durable.waits earlier
         ON earlier.execution_id = %(id)s::uuid AND earlier.path = %(path)s
-       AND earlier.visit = %(visit)s::integer AND earlier.ordinal = asked.ordinal
+       AND earlier.visit = %(visit)s AND earlier.ordinal = asked.ordinal
 ), held AS (
     UPDATE durable.workflow_executions
     SET status = 'waiting', current_step = %(path)s, updated_at = durable.now(),
@@ -232,7 +234,7 @@ WITH asked AS (
         answered_at = durable.now()
     FROM held
     WHERE w.execution_id = held.id AND w.status = 'open'
-      AND NOT (w.path = %(path)s AND w.visit = %(visit)s::integer
+      AND NOT (w.path = %(path)s AND w.visit = %(visit)s
                AND w.ordinal IN (SELECT asked.ordinal FROM asked))
     RETURNING w.id
 ), withdrawn AS (
@@ -255,7 +257,7 @@ WITH closed AS (
     SET status = CASE WHEN w.kind = 'sleep' AND w.due_at <= durable.now() THEN 'answered'
                       ELSE 'cancelled' END,
         answered_at = durable.now()
-    WHERE w.execution_id = %(id)s::uuid AND w.path = %(path)s AND w.visit = %(visit)s::integer
+    WHERE w.execution_id = %(id)s::uuid AND w.path = %(path)s AND w.visit = %(visit)s
       AND w.status = 'open'
     RETURNING w.id
 )
@@ -280,7 +282,7 @@ SELECT durable.now() AS now;
 -- name: once_results_of
 SELECT key, result
 FROM durable.once_results
-WHERE execution_id = %(id)s::uuid AND path = %(path)s AND visit = %(visit)s::integer;
+WHERE execution_id = %(id)s::uuid AND path = %(path)s AND visit = %(visit)s;
 
 -- name: keep_once_result
 -- fenced

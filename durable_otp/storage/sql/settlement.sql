@@ -60,17 +60,18 @@ WITH held AS MATERIALIZED (
     INSERT INTO durable.step_executions
         (id, execution_id, position, path, name, type, visit, attempt, status, error, logs, started_at,
          completed_at, duration_ms)
-    SELECT %(step_id)s::uuid, settled.id, settled.position + 1, %(path)s, %(name)s, %(type)s, %(visit)s::integer,
-           greatest(%(attempt)s::integer, 1 + (
+    SELECT %(step_id)s::uuid, settled.id, settled.position + 1, %(path)s, %(name)s, %(type)s,
+           %(visit)s::integer, greatest(%(attempt)s::integer, 1 + (
                SELECT count(*) FROM durable.step_executions s
-               WHERE s.execution_id = settled.id AND s.path = %(path)s AND s.visit = %(visit)s::integer
-                 AND s.status = 'failed' AND NOT s.is_compensation)::integer), 'failed', %(error)s::jsonb, %(logs)s::jsonb,
+               WHERE s.execution_id = settled.id AND s.path = %(path)s AND s.visit = %(visit)s
+                 AND s.status = 'failed' AND NOT s.is_compensation)::integer),
+           'failed', %(error)s::jsonb, %(logs)s::jsonb,
            durable.now() - make_interval(secs => %(duration)s), durable.now(),
            (%(duration)s * 1000)::integer
     FROM settled
     WHERE NOT EXISTS (
         SELECT FROM durable.step_executions s
-        WHERE s.execution_id = settled.id AND s.path = %(path)s AND s.visit = %(visit)s::integer
+        WHERE s.execution_id = settled.id AND s.path = %(path)s AND s.visit = %(visit)s
           AND s.status = 'completed')
 )
 SELECT id::text, status, crashes, lock_token IS NOT NULL AS is_held,
@@ -97,9 +98,9 @@ WITH held AS MATERIALIZED (
            coalesce((SELECT max(s.position) FROM durable.step_executions s
                      WHERE s.execution_id = e.id AND s.status = 'completed'), 0) AS position,
            EXISTS (SELECT FROM durable.step_executions s
-                   WHERE s.execution_id = e.id AND s.path = %(path)s AND s.visit = %(visit)s::integer
+                   WHERE s.execution_id = e.id AND s.path = %(path)s AND s.visit = %(visit)s
                      AND (s.status = 'completed'
-                          OR s.status = 'failed' AND s.attempt = %(attempt)s::integer)) AS finished
+                          OR s.status = 'failed' AND s.attempt = %(attempt)s)) AS finished
     FROM durable.workflow_executions e
     WHERE e.id = %(id)s::uuid AND e.lock_token = %(lock_token)s::uuid AND e.status = 'running'
     FOR NO KEY UPDATE OF e
@@ -127,8 +128,8 @@ WITH held AS MATERIALIZED (
     INSERT INTO durable.step_executions
         (id, execution_id, position, path, name, type, visit, attempt, status, error, logs, started_at,
          completed_at, duration_ms)
-    SELECT %(step_id)s::uuid, settled.id, settled.position + 1, %(path)s, %(name)s, %(type)s, %(visit)s::integer,
-           %(attempt)s::integer, 'failed', %(error)s::jsonb, %(logs)s::jsonb,
+    SELECT %(step_id)s::uuid, settled.id, settled.position + 1, %(path)s, %(name)s, %(type)s,
+           %(visit)s::integer, %(attempt)s::integer, 'failed', %(error)s::jsonb, %(logs)s::jsonb,
            durable.now() - make_interval(secs => %(duration)s), durable.now(),
            (%(duration)s * 1000)::integer
     FROM settled

@@ -46,7 +46,7 @@ WHERE e.id = taken.event_id AND e.consumed_at IS NULL;
 -- Whether a wait that was asked for has been answered before its execution was seen to wait.
 SELECT EXISTS (
     SELECT FROM durable.waits
-    WHERE execution_id = %(id)s::uuid AND path = %(path)s AND visit = %(visit)s::integer
+    WHERE execution_id = %(id)s::uuid AND path = %(path)s AND visit = %(visit)s
       AND ordinal = ANY(%(ordinals)s::integer[]) AND status = 'answered') AS found;
 
 -- name: wake_execution
