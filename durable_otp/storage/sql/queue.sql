@@ -164,7 +164,9 @@ FROM beating LEFT JOIN durable.workflow_executions e ON e.id = beating.id;
 -- name: recover_stale_locks
 -- move: interrupt, fail, compensate
 -- A claim whose holder has not refreshed it for the timeout goes back and is counted. `live` names
--- the managers whose own beat is moving: their claims are theirs, however old they look.
+-- the managers whose own beat is moving: their claims are theirs, however old they look. In the order
+-- of the index: in that of the ids, the planner walks all ids there are in the hope of meeting a few
+-- claims (7.5 s with 6 million rows). What is locked is skipped, so no order is needed.
 WITH stale AS MATERIALIZED (
     SELECT e.id, e.status, e.interruptions,
            coalesce((SELECT max(s.position) FROM durable.step_executions s
@@ -173,7 +175,7 @@ WITH stale AS MATERIALIZED (
     WHERE e.locked_by IS NOT NULL
       AND e.locked_at < durable.now() - make_interval(secs => %(timeout)s)
       AND NOT e.locked_by = ANY(%(live)s::text[])
-    ORDER BY e.id
+    ORDER BY e.locked_by
     LIMIT %(batch_size)s
     FOR UPDATE OF e SKIP LOCKED
 ), decided AS MATERIALIZED (
@@ -214,12 +216,14 @@ FROM recovered r;
 -- name: recover_claims
 -- move: interrupt, fail, compensate
 -- The same for every claim of holders that are known to be dead, at once and whatever its age.
-WITH lost AS MATERIALIZED (
+WITH held AS MATERIALIZED (
+    SELECT e.id FROM durable.workflow_executions e WHERE e.locked_by = ANY(%(holders)s::text[])
+), lost AS MATERIALIZED (
     SELECT e.id, e.status, e.interruptions,
            coalesce((SELECT max(s.position) FROM durable.step_executions s
                      WHERE s.execution_id = e.id AND s.status = 'completed'), 0) AS position
     FROM durable.workflow_executions e
-    WHERE e.locked_by = ANY(%(holders)s::text[])
+    WHERE e.id = ANY(ARRAY(SELECT held.id FROM held)) AND e.locked_by = ANY(%(holders)s::text[])
       AND NOT e.lock_token = ANY(%(kept)s::uuid[])
     ORDER BY e.id
     LIMIT %(batch_size)s
@@ -271,7 +275,7 @@ WITH zombies AS MATERIALIZED (
     WHERE e.status = 'waiting' AND e.scheduled_at IS NULL
       AND e.updated_at < durable.now() - make_interval(secs => %(timeout)s)
       AND NOT EXISTS (SELECT FROM durable.waits w WHERE w.execution_id = e.id AND w.status = 'open')
-    ORDER BY e.id
+    ORDER BY e.updated_at
     LIMIT %(batch_size)s
     FOR UPDATE OF e SKIP LOCKED
 ), decided AS MATERIALIZED (
