@@ -9,7 +9,7 @@ DROP TABLE durable.fan_out_items;
 DROP TABLE durable.fan_outs;
 DROP INDEX durable.workflow_executions_deadline;
 DROP INDEX durable.workflow_executions_live_children;
-DROP INDEX durable.workflow_executions_siblings;
+DROP INDEX durable.workflow_executions_children;
 ALTER TABLE durable.workflow_executions DROP COLUMN start_path, DROP COLUMN result;
 DROP INDEX durable.step_executions_compensable;
 ALTER TABLE durable.step_executions DROP COLUMN compensation;

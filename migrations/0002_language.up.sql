@@ -11,9 +11,10 @@ CREATE INDEX step_executions_compensable ON durable.step_executions (execution_i
 ALTER TABLE durable.workflow_executions
     ADD COLUMN start_path text,
     ADD COLUMN result jsonb;
-CREATE UNIQUE INDEX workflow_executions_siblings
+-- Unique among the children of a block; called workflows have no index and may be many.
+CREATE UNIQUE INDEX workflow_executions_children
     ON durable.workflow_executions (parent_id, parent_path, parent_visit, parent_index)
-    WHERE parent_index IS NOT NULL;
+    WHERE parent_id IS NOT NULL;
 CREATE INDEX workflow_executions_live_children
     ON durable.workflow_executions (parent_id, parent_path, parent_visit)
     WHERE parent_id IS NOT NULL AND completed_at IS NULL;

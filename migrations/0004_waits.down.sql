@@ -1,5 +1,4 @@
-DROP TRIGGER workflow_executions_close_waits ON durable.workflow_executions;
-DROP FUNCTION durable.close_waits();
+DROP FUNCTION durable.close_waits(uuid);
 DROP INDEX durable.events_of_wait;
 DROP INDEX durable.pending_inputs_of_wait;
 ALTER TABLE durable.pending_inputs DROP COLUMN answer_id;

@@ -15,18 +15,11 @@ CREATE INDEX events_of_wait ON durable.events (consumed_by) WHERE consumed_by IS
 
 -- An execution that ends, or undoes what it did, waits for nothing any more, whoever ended it. A
 -- completed one has closed its waits at its steps' checkpoints, so the common end pays nothing.
-CREATE FUNCTION durable.close_waits() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION durable.close_waits(ended uuid) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE durable.waits SET status = 'cancelled', answered_at = durable.now()
-    WHERE execution_id = NEW.id AND status = 'open';
+    WHERE execution_id = ended AND status = 'open';
     UPDATE durable.pending_inputs SET status = 'cancelled', completed_at = durable.now()
-    WHERE execution_id = NEW.id AND status = 'open';
-    RETURN NULL;
+    WHERE execution_id = ended AND status = 'open';
 END
 $$;
-CREATE TRIGGER workflow_executions_close_waits
-    AFTER UPDATE OF status ON durable.workflow_executions
-    FOR EACH ROW
-    WHEN (OLD.status IN ('pending', 'running', 'waiting')
-          AND NEW.status IN ('failed', 'cancelled', 'compensating'))
-    EXECUTE FUNCTION durable.close_waits();

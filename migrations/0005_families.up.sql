@@ -19,9 +19,6 @@ CREATE INDEX workflow_executions_failed_children
     ON durable.workflow_executions (parent_id, parent_path, parent_visit)
     WHERE parent_index IS NOT NULL
       AND status IN ('failed', 'cancelled', 'compensating', 'compensated', 'compensation_failed');
-CREATE INDEX workflow_executions_called
-    ON durable.workflow_executions (parent_id, parent_path, parent_visit)
-    WHERE parent_id IS NOT NULL AND parent_index IS NULL;
 CREATE INDEX waits_for_children ON durable.waits (execution_id)
     WHERE status = 'open' AND kind = 'child';
 

@@ -21,6 +21,8 @@ MAX_INTERRUPTIONS = 20
 BATCH_SIZE = 1000
 LONGEST_QUEUE_NAME = 100
 
+_STATES = {state.value: state for state in State}
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
@@ -92,7 +94,7 @@ def fetch_jobs(
             "versions": None if workflows is None else [version for _, version in workflows],
         },
     )
-    return [_claim(row) for row in rows]
+    return sorted(map(_claim, rows), key=_turn)
 
 
 def ack(job_id: str, lock_token: str | None) -> Operation[Settlement]:
@@ -234,7 +236,13 @@ def all_stats() -> Operation[dict[str, QueueStats]]:
 
 
 def _claim(row: Row) -> Claim:
-    return Claim(**{**row, "status": State(row["status"])})
+    row["status"] = _STATES[row["status"]]
+    return Claim(**row)
+
+
+def _turn(claim: Claim) -> tuple[int, datetime, str]:
+    """Return the place of a claim among others: by priority, then due time, then id."""
+    return -claim.priority, claim.scheduled_at, claim.id
 
 
 def _settle(

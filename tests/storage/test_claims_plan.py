@@ -12,6 +12,27 @@ from tests.support.tables import Tables, migrated_tables
 
 FUTURE_ROWS = 100_000  # at each of three priorities
 INDEX = "workflow_executions_claim"
+NOBODY = "00000000-0000-0000-0000-000000000000"
+STEP: dict[str, object] = {
+    "step_id": NOBODY,
+    "position": 1,
+    "path": "a",
+    "name": "a",
+    "type": "step",
+    "visit": 1,
+    "attempt": 1,
+    "output": "1",
+    "changes": "{}",
+    "snapshot": None,
+    "results": None,
+    "next_path": "b",
+    "jumps": 0,
+    "compensation": None,
+    "logs": "[]",
+    "duration": 0.1,
+    "result": None,
+    "new_token": NOBODY,
+}
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +66,7 @@ def crowded(postgres_dsn: str) -> Iterator[Tables]:
         yield tables
 
 
-def explained(tables: Tables, name: str, mode: str, **parameters: object) -> tuple[str, int]:
+def explained(tables: Tables, name: str, mode: str, /, **parameters: object) -> tuple[str, int]:
     """Return a statement's plan and the buffers it touched, with the parameters bound as asked."""
     sql = statements(tables.schema)[name]
     with psycopg.connect(tables.dsn) as connection:
@@ -112,14 +133,15 @@ def test_an_empty_queue_costs_next_to_nothing(crowded):
                 "max_interruptions": 20,
             },
         ),
-        ("wake_sleeping_workflows", "workflow_executions_asleep", {"batch_size": 100}),
-        ("next_wake", "workflow_executions_asleep", {}),
+        ("wake_sleeping_workflows", "workflow_executions_waiting", {"batch_size": 100}),
+        ("next_wake", "workflow_executions_waiting", {}),
         (
             "recover_zombie_workflows",
-            "workflow_executions_unwakeable",
+            "workflow_executions_waiting",
             {"timeout": 300, "batch_size": 100},
         ),
-        ("status_of", "workflow_executions_pkey", {"id": "0" * 8 + "-0000-0000-0000-" + "0" * 12}),
+        ("status_of", "workflow_executions_pkey", {"id": NOBODY}),
+        ("lock_overdue", "workflow_executions_deadline", {"batch_size": 100}),
     ],
 )
 @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
@@ -128,3 +150,13 @@ def test_what_runs_every_second_has_its_index(crowded, name, index, parameters, 
     assert index in plan
     assert "Seq Scan" not in plan
     assert blocks < 100
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "complete", "condemn", "ack"])
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+def test_a_claim_is_found_by_its_id_though_statistics_say_that_there_are_no_claims(
+    crowded, name, mode
+):
+    plan, _ = explained(crowded, name, mode, id=NOBODY, lock_token=NOBODY, **STEP)
+    assert "workflow_executions_pkey" in plan
+    assert "workflow_executions_held" not in plan

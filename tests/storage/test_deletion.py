@@ -205,7 +205,7 @@ def test_a_delete_beside_retries_makes_no_error_and_no_broken_family(tables, now
     pool.close()
     assert deleted % 3 == 0
     families = tables.sql(
-        "SELECT count(*) AS n, array_agg(DISTINCT status) AS statuses "
+        "SELECT count(*) AS n, array_agg(DISTINCT status::text) AS statuses "
         "FROM durable.workflow_executions GROUP BY coalesce(parent_id, id)"
     )
     assert all(each == {"n": 3, "statuses": ["pending"]} for each in families), families

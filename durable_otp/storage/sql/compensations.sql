@@ -55,7 +55,8 @@ ORDER BY n.completed_at DESC, n.position DESC, n.id DESC;
 INSERT INTO durable.step_executions
     (id, execution_id, position, path, name, type, visit, attempt, status, output, error,
      is_compensation, compensation_for, compensation, logs, started_at, completed_at, duration_ms)
-SELECT %(step_id)s::uuid, held.id, %(position)s, %(path)s, %(name)s, %(type)s, %(visit)s, %(attempt)s,
+SELECT %(step_id)s::uuid, held.id, %(position)s::integer, %(path)s, %(name)s, %(type)s,
+       %(visit)s::integer, %(attempt)s::integer,
        CASE WHEN %(error)s::jsonb IS NULL THEN 'completed' ELSE 'failed' END, %(output)s::jsonb,
        %(error)s::jsonb, true, %(path)s, CASE WHEN %(gave_up)s THEN %(name)s END, %(logs)s::jsonb,
        durable.now() - make_interval(secs => %(duration)s), durable.now(),
@@ -80,7 +81,8 @@ WITH held AS (
 INSERT INTO durable.step_executions
     (id, execution_id, position, path, name, type, visit, attempt, status, error, is_compensation,
      compensation_for, logs, started_at, completed_at, duration_ms)
-SELECT %(step_id)s::uuid, held.id, %(position)s, %(path)s, %(name)s, %(type)s, %(visit)s, %(attempt)s,
+SELECT %(step_id)s::uuid, held.id, %(position)s::integer, %(path)s, %(name)s, %(type)s,
+       %(visit)s::integer, %(attempt)s::integer,
        'failed', %(error)s::jsonb, true, %(path)s, %(logs)s::jsonb,
        durable.now() - make_interval(secs => %(duration)s), durable.now(),
        (%(duration)s * 1000)::integer
@@ -156,7 +158,8 @@ WITH held AS MATERIALIZED (
         (id, execution_id, position, path, name, type, visit, attempt, status, error,
          is_compensation, compensation_for, compensation, logs, started_at, completed_at, duration_ms)
     SELECT %(step_id)s::uuid, counted.id, counted.position + 1, %(path)s, %(name)s, 'compensation',
-           %(visit)s, greatest(%(attempt)s, counted.attempt), 'failed', %(error)s::jsonb, true, %(path)s,
+           %(visit)s::integer, greatest(%(attempt)s::integer, counted.attempt), 'failed',
+           %(error)s::jsonb, true, %(path)s,
            CASE WHEN counted.streak >= %(max_crashes)s THEN %(name)s END, %(logs)s::jsonb,
            durable.now() - make_interval(secs => %(duration)s), durable.now(),
            (%(duration)s * 1000)::integer
@@ -198,7 +201,7 @@ WITH held AS MATERIALIZED (
         (id, execution_id, position, path, name, type, visit, attempt, status, error,
          is_compensation, compensation_for, compensation, logs, started_at, completed_at, duration_ms)
     SELECT %(step_id)s::uuid, settled.id, settled.position + 1, %(path)s, %(name)s, 'compensation',
-           %(visit)s, %(attempt)s, 'failed', %(error)s::jsonb, true, %(path)s,
+           %(visit)s::integer, %(attempt)s::integer, 'failed', %(error)s::jsonb, true, %(path)s,
            CASE WHEN %(delay)s::double precision IS NULL THEN %(name)s END, %(logs)s::jsonb,
            durable.now() - make_interval(secs => %(duration)s), durable.now(),
            (%(duration)s * 1000)::integer

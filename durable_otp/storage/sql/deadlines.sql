@@ -6,7 +6,7 @@
 SELECT e.id::text
 FROM durable.workflow_executions e
 WHERE e.deadline_at <= durable.now() AND e.status IN ('pending', 'running', 'waiting')
-ORDER BY e.id
+ORDER BY e.deadline_at
 LIMIT %(batch_size)s
 FOR UPDATE OF e SKIP LOCKED;
 

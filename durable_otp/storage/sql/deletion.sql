@@ -52,7 +52,7 @@ WHERE coalesce(finished_at, deadline_at) < durable.now() - make_interval(secs =>
 DELETE FROM durable.queue_managers m
 WHERE m.seen_at < durable.now() - make_interval(secs => %(silent_for)s)
   AND NOT EXISTS (SELECT FROM durable.workflow_executions e
-                  WHERE e.lock_token IS NOT NULL AND e.locked_by = m.id);
+                  WHERE e.locked_by = m.id);
 
 -- name: forget_silent_nodes
 DELETE FROM durable.nodes n

@@ -44,8 +44,9 @@ ORDER BY ordinal;
 INSERT INTO durable.step_executions
     (id, execution_id, position, path, name, type, visit, attempt, status, output, changes, snapshot,
      results, next_path, jumps, compensation, logs, started_at, completed_at, duration_ms)
-SELECT %(step_id)s::uuid, held.id, %(position)s, %(path)s, %(name)s, %(type)s, %(visit)s, %(attempt)s,
-       'completed', %(output)s::jsonb, %(changes)s::jsonb, %(snapshot)s::jsonb, %(results)s::jsonb,
+SELECT %(step_id)s::uuid, held.id, %(position)s::integer, %(path)s, %(name)s, %(type)s,
+       %(visit)s::integer, %(attempt)s::integer, 'completed', %(output)s::jsonb,
+       %(changes)s::jsonb, %(snapshot)s::jsonb, %(results)s::jsonb,
        %(next_path)s, %(jumps)s, %(compensation)s, %(logs)s::jsonb,
        durable.now() - make_interval(secs => %(duration)s), durable.now(),
        (%(duration)s * 1000)::integer
@@ -70,9 +71,10 @@ WITH done AS (
     INSERT INTO durable.step_executions
         (id, execution_id, position, path, name, type, visit, attempt, status, output, changes,
          snapshot, results, next_path, compensation, logs, started_at, completed_at, duration_ms)
-    SELECT %(step_id)s::uuid, done.id, %(position)s, %(path)s, %(name)s, %(type)s, %(visit)s,
-           %(attempt)s, 'completed', %(output)s::jsonb, %(changes)s::jsonb, %(snapshot)s::jsonb,
-           %(results)s::jsonb, NULL, %(compensation)s, %(logs)s::jsonb,
+    SELECT %(step_id)s::uuid, done.id, %(position)s::integer, %(path)s, %(name)s, %(type)s,
+           %(visit)s::integer, %(attempt)s::integer, 'completed', %(output)s::jsonb,
+           %(changes)s::jsonb, %(snapshot)s::jsonb, %(results)s::jsonb, NULL, %(compensation)s,
+           %(logs)s::jsonb,
            durable.now() - make_interval(secs => %(duration)s), durable.now(),
            (%(duration)s * 1000)::integer
     FROM done
@@ -86,8 +88,8 @@ FROM done;
 INSERT INTO durable.step_executions
     (id, execution_id, position, path, name, type, visit, attempt, status, error, logs, started_at,
      completed_at, duration_ms)
-SELECT %(step_id)s::uuid, held.id, %(position)s, %(path)s, %(name)s, %(type)s, %(visit)s, %(attempt)s,
-       'failed', %(error)s::jsonb, %(logs)s::jsonb,
+SELECT %(step_id)s::uuid, held.id, %(position)s::integer, %(path)s, %(name)s, %(type)s,
+       %(visit)s::integer, %(attempt)s::integer, 'failed', %(error)s::jsonb, %(logs)s::jsonb,
        durable.now() - make_interval(secs => %(duration)s), durable.now(),
        (%(duration)s * 1000)::integer
 FROM (SELECT e.id FROM durable.workflow_executions e
@@ -112,8 +114,8 @@ WITH held AS (
 INSERT INTO durable.step_executions
     (id, execution_id, position, path, name, type, visit, attempt, status, error, logs, started_at,
      completed_at, duration_ms)
-SELECT %(step_id)s::uuid, held.id, %(position)s, %(path)s, %(name)s, %(type)s, %(visit)s, %(attempt)s,
-       'failed', %(error)s::jsonb, %(logs)s::jsonb,
+SELECT %(step_id)s::uuid, held.id, %(position)s::integer, %(path)s, %(name)s, %(type)s,
+       %(visit)s::integer, %(attempt)s::integer, 'failed', %(error)s::jsonb, %(logs)s::jsonb,
        durable.now() - make_interval(secs => %(duration)s), durable.now(),
        (%(duration)s * 1000)::integer
 FROM held
@@ -147,8 +149,8 @@ WITH held AS MATERIALIZED (
     INSERT INTO durable.step_executions
         (id, execution_id, position, path, name, type, visit, attempt, status, error, logs,
          started_at, completed_at, duration_ms)
-    SELECT %(step_id)s::uuid, done.id, %(position)s, %(path)s, %(name)s, %(type)s, %(visit)s,
-           %(attempt)s, 'failed', %(error)s::jsonb, %(logs)s::jsonb,
+    SELECT %(step_id)s::uuid, done.id, %(position)s::integer, %(path)s, %(name)s, %(type)s,
+           %(visit)s::integer, %(attempt)s::integer, 'failed', %(error)s::jsonb, %(logs)s::jsonb,
            durable.now() - make_interval(secs => %(duration)s), durable.now(),
            (%(duration)s * 1000)::integer
     FROM done
@@ -206,8 +208,8 @@ WITH asked AS (
     INSERT INTO durable.waits AS w
         (id, execution_id, path, visit, ordinal, kind, names, due_at, attempt, has_timeout_value,
          timeout_value, on_timeout, created_at)
-    SELECT asked.wait_id, held.id, %(path)s, %(visit)s, asked.ordinal, asked.kind,
-           ARRAY(SELECT jsonb_array_elements_text(asked.names)), asked.due_at, %(attempt)s,
+    SELECT asked.wait_id, held.id, %(path)s, %(visit)s::integer, asked.ordinal, asked.kind,
+           ARRAY(SELECT jsonb_array_elements_text(asked.names)), asked.due_at, %(attempt)s::integer,
            asked.has_timeout_value, asked.timeout_value, asked.on_timeout,
            CASE WHEN asked.is_new THEN durable.now() ELSE asked.first_asked_at END
     FROM held CROSS JOIN asked
@@ -269,7 +271,7 @@ WHERE i.wait_id = closed.id AND i.status = 'open';
 SELECT e.id::text, e.status, CASE WHEN e.completed_at IS NOT NULL THEN e.parent_id::text END AS parent_id
 FROM durable.step_executions s
 JOIN durable.workflow_executions e ON e.id = s.execution_id
-WHERE s.id = %(step_id)s::uuid;
+WHERE s.execution_id = %(id)s::uuid AND s.id = %(step_id)s::uuid;
 
 -- name: wait_is_recorded
 SELECT EXISTS (SELECT FROM durable.waits WHERE id = ANY(%(wait_ids)s::uuid[])) AS recorded;
@@ -286,7 +288,7 @@ WHERE execution_id = %(id)s::uuid AND path = %(path)s AND visit = %(visit)s;
 -- fenced
 -- The first result stays; whoever comes later, or repeats this, reads it.
 INSERT INTO durable.once_results (execution_id, path, visit, key, result)
-SELECT held.id, %(path)s, %(visit)s, %(key)s, %(result)s::jsonb
+SELECT held.id, %(path)s, %(visit)s::integer, %(key)s, %(result)s::jsonb
 FROM (SELECT e.id FROM durable.workflow_executions e
       WHERE e.id = %(id)s::uuid AND e.lock_token = %(lock_token)s::uuid
         AND e.status IN ('running', 'compensating')

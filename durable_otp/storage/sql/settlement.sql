@@ -60,11 +60,12 @@ WITH held AS MATERIALIZED (
     INSERT INTO durable.step_executions
         (id, execution_id, position, path, name, type, visit, attempt, status, error, logs, started_at,
          completed_at, duration_ms)
-    SELECT %(step_id)s::uuid, settled.id, settled.position + 1, %(path)s, %(name)s, %(type)s, %(visit)s,
-           greatest(%(attempt)s, 1 + (
+    SELECT %(step_id)s::uuid, settled.id, settled.position + 1, %(path)s, %(name)s, %(type)s,
+           %(visit)s::integer, greatest(%(attempt)s::integer, 1 + (
                SELECT count(*) FROM durable.step_executions s
                WHERE s.execution_id = settled.id AND s.path = %(path)s AND s.visit = %(visit)s
-                 AND s.status = 'failed' AND NOT s.is_compensation)::integer), 'failed', %(error)s::jsonb, %(logs)s::jsonb,
+                 AND s.status = 'failed' AND NOT s.is_compensation)::integer),
+           'failed', %(error)s::jsonb, %(logs)s::jsonb,
            durable.now() - make_interval(secs => %(duration)s), durable.now(),
            (%(duration)s * 1000)::integer
     FROM settled
@@ -127,8 +128,8 @@ WITH held AS MATERIALIZED (
     INSERT INTO durable.step_executions
         (id, execution_id, position, path, name, type, visit, attempt, status, error, logs, started_at,
          completed_at, duration_ms)
-    SELECT %(step_id)s::uuid, settled.id, settled.position + 1, %(path)s, %(name)s, %(type)s, %(visit)s,
-           %(attempt)s, 'failed', %(error)s::jsonb, %(logs)s::jsonb,
+    SELECT %(step_id)s::uuid, settled.id, settled.position + 1, %(path)s, %(name)s, %(type)s,
+           %(visit)s::integer, %(attempt)s::integer, 'failed', %(error)s::jsonb, %(logs)s::jsonb,
            durable.now() - make_interval(secs => %(duration)s), durable.now(),
            (%(duration)s * 1000)::integer
     FROM settled
