@@ -38,10 +38,11 @@ WHERE e.id = given.id AND e.lock_token = given.lock_token
 RETURNING e.parent_id::text, CASE WHEN e.watched THEN pg_notify('durable:done', e.id::text) END;
 
 -- name: standing_of_batch
+-- fenced
 -- Of those that could not be locked: whether an earlier try had written their last step.
 SELECT asked.id::text, CASE WHEN e.completed_at IS NOT NULL THEN e.parent_id::text END AS parent_id,
        e.lock_token = asked.lock_token AND e.status = 'running' AS is_ours, s.id IS NOT NULL AS is_written
 FROM unnest(%(ids)s::uuid[], %(lock_tokens)s::uuid[], %(step_ids)s::uuid[])
     AS asked (id, lock_token, step_id)
 JOIN durable.workflow_executions e ON e.id = asked.id
-LEFT JOIN durable.step_executions s ON s.id = asked.step_id;
+LEFT JOIN durable.step_executions s ON s.execution_id = asked.id AND s.id = asked.step_id;

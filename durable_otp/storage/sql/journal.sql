@@ -70,11 +70,12 @@ WITH done AS (
 ), last AS (
     INSERT INTO durable.step_executions
         (id, execution_id, position, path, name, type, visit, attempt, status, output, changes,
-         snapshot, results, next_path, compensation, logs, started_at, completed_at, duration_ms)
+         snapshot, results, next_path, jumps, compensation, logs, started_at, completed_at,
+         duration_ms)
     SELECT %(step_id)s::uuid, done.id, %(position)s::integer, %(path)s, %(name)s, %(type)s,
            %(visit)s::integer, %(attempt)s::integer, 'completed', %(output)s::jsonb,
-           %(changes)s::jsonb, %(snapshot)s::jsonb, %(results)s::jsonb, NULL, %(compensation)s,
-           %(logs)s::jsonb,
+           %(changes)s::jsonb, %(snapshot)s::jsonb, %(results)s::jsonb, NULL, %(jumps)s::integer,
+           %(compensation)s, %(logs)s::jsonb,
            durable.now() - make_interval(secs => %(duration)s), durable.now(),
            (%(duration)s * 1000)::integer
     FROM done
