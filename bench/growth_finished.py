@@ -154,10 +154,10 @@ def picture(rows: Rows, figure: Any) -> None:
 QUESTION = Question(
     name="growth_finished",
     title="Does it get slower as finished executions pile up?",
-    about="The same work at growing numbers of finished executions with one step each: claims of 10 "
-    f"as a manager does, {WORKERS} workers for {DRAIN_SECONDS:.0f} s on executions of one empty "
-    "step, and what siblings, clients and operators ask. Exact counts read what they count, so "
-    "they grow.",
+    about="The same work at growing numbers of finished executions with one step each: claims of "
+    f"10 as a manager does, {WORKERS} workers for {DRAIN_SECONDS:.0f} s on executions of one "
+    "empty step, and what siblings, clients and operators ask. Exact counts read what they "
+    "count, so they grow.",
     run=run,
     tables=tables,
     picture=picture,

@@ -114,8 +114,8 @@ QUESTION = Question(
     name="growth_sleepers",
     title="Do sleepers wake in time when a thousand are due every second?",
     about=f"Sleepers due at an even rate for {SECONDS} s; the waker of a running tree makes them "
-    "pending on a queue that nobody serves. Late is from the due time to the transaction that wakes, "
-    "by the database's clock.",
+    "pending on a queue that nobody serves. Late is from the due time to the transaction that "
+    "wakes, by the database's clock.",
     run=run,
     tables=tables,
     picture=picture,
