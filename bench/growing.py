@@ -36,27 +36,31 @@ def only(_: Context) -> None:
 
 
 STEPS = 200
-SMALL = "sets a number"
+# names of this module, or the workers would not know them
+long_small = Workflow("long_small")
+long_appending = Workflow("long_appending")
+long_changing = Workflow("long_changing")
 LONG = {
-    name: Workflow(f"long_{number}")
-    for number, name in enumerate((SMALL, "appends 300 bytes", "changes the 64 KB"))
+    "sets a number": long_small,
+    "appends 300 bytes": long_appending,
+    "changes the 64 KB": long_changing,
 }
 
 
-def _add_steps(name: str, workflow: Workflow) -> None:
+def _add_steps(workflow: Workflow) -> None:
     for number in range(STEPS):
 
         @workflow.step(name=f"step_{number}")
         def _(ctx: Context, *, number: int = number) -> dict[str, int]:
-            if name == "appends 300 bytes":
+            if workflow is long_appending:
                 ctx.append("log", "x" * 300)
-            elif name == "changes the 64 KB":
+            elif workflow is long_changing:
                 ctx["text"] = ctx["text"][1:] + "x"
             return {"last": number}
 
 
-for _name, _workflow in LONG.items():
-    _add_steps(_name, _workflow)
+for _workflow in LONG.values():
+    _add_steps(_workflow)
 
 
 class Tables:
