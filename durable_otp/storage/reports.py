@@ -256,12 +256,12 @@ def _open_step(execution_id: str, visit: dict[str, Any], status: StepState) -> S
     )
 
 
-def _statuses(status: Statuses) -> list[str] | None:
+def _statuses(status: Statuses) -> list[str]:
     if status is None:
-        return None
+        return [each.value for each in State]
     wanted = [status] if isinstance(status, str) else list(status)
     try:
-        return [State(each).value for each in wanted]
+        return list(dict.fromkeys(State(each).value for each in wanted))
     except ValueError:
         raise ValueError(f"status must be among {', '.join(State)}; {wanted!r} is not.") from None
 
