@@ -12,8 +12,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from durable_otp.storage import embedded
 
@@ -42,6 +44,30 @@ def schema(dsn: str) -> Iterator[str]:
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("SET client_min_messages = error")
         connection.execute(f'DROP SCHEMA IF EXISTS "{name}" CASCADE')
+
+
+@contextmanager
+def own_database(dsn: str, purpose: str) -> Iterator[str]:
+    """Give the DSN of a new database on the same server, dropped afterwards."""
+    name = f"bench_{purpose}_{uuid.uuid4().hex[:8]}"
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"'.encode())
+        try:
+            yield _dsn_of(dsn, name)
+        finally:
+            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
+
+
+def _dsn_of(dsn: str, name: str) -> str:
+    """Return a connection string for another database of the server, as a URL for all drivers."""
+    given = conninfo_to_dict(dsn)
+    user = quote(str(given.get("user", "postgres")), safe="")
+    password = given.get("password")
+    secret = f":{quote(str(password), safe='')}" if password else ""
+    host, port = str(given.get("host", "localhost")), given.get("port", 5432)
+    if host.startswith("/"):
+        return f"postgresql://{user}{secret}@/{name}?host={quote(host, safe='')}&port={port}"
+    return f"postgresql://{user}{secret}@{host}:{port}/{name}"
 
 
 def conditions(dsn: str) -> dict[str, Any]:
