@@ -3,10 +3,12 @@
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -81,7 +83,11 @@ def conditions(dsn: str) -> dict[str, Any]:
         **shown,
         "python": platform.python_version(),
         "psycopg": psycopg.__version__,
+        "at": time.strftime("%Y-%m-%d"),
         "cores": os.cpu_count(),
+        "processor": _processor(),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
+        "commit_ms": _commit_ms(dsn),
         "load": round(os.getloadavg()[0], 2),
         "commit": _commit(),
     }
@@ -106,6 +112,24 @@ def say(line: dict[str, Any]) -> None:
 def note(text: str) -> None:
     """Print progress where it is not in the way of the results."""
     print(text, file=sys.stderr, flush=True)
+
+
+def _processor() -> str:
+    found = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
+    return " ".join(found[1].split()) if found else platform.machine()
+
+
+def _commit_ms(dsn: str) -> float:
+    """Return the median of what a small durable commit takes now."""
+    took = []
+    with schema(dsn) as name, psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(f'CREATE SCHEMA "{name}"'.encode())
+        connection.execute(f'CREATE TABLE "{name}".probe (n int)'.encode())
+        for _ in range(40):
+            started = time.monotonic()
+            connection.execute(f'INSERT INTO "{name}".probe VALUES (1)'.encode())
+            took.append(time.monotonic() - started)
+    return round(1000 * statistics.median(took), 2)
 
 
 def _commit() -> str:
