@@ -28,8 +28,11 @@ class Progress:
     def __call__(self, cell: str) -> None:
         """Show a cell."""
         text = f"  {time.monotonic() - self._started:5.0f} s  {self._name}: {cell}"
-        end = "\r" if self._console.is_terminal else "\n"
-        self._console.print(text.ljust(self._console.width - 1), end=end, markup=False)
+        if not self._console.is_terminal:
+            self._console.print(text, markup=False)
+            return
+        width = self._console.width - 1
+        self._console.print(text[:width].ljust(width), end="\r", markup=False)
 
 
 EPILOG = """results: bench/results/NAME.jsonl; --write tells them in bench/README.md with a picture

@@ -157,18 +157,28 @@ def tables(rows: Rows) -> list[Table]:
     cells = [row for row in rows if not row.get("paired")]
     return [
         Table(
-            ("claimers", "batch", "raw claims/s", "ours claims/s", "ours / raw", "ours p50 / p99 ms",
-             "client ms, raw / ours", "server ms, raw / ours"),
+            (
+                "claimers",
+                "batch",
+                "raw claims/s",
+                "ours claims/s",
+                "ours / raw",
+                "ours p50 / p99 ms",
+                "client ms, raw / ours",
+                "server ms, raw / ours",
+            ),
             [_line(cells, k, b) for k, b in summary.distinct(cells, "claimers", "batch")],
             "No row was claimed twice in any of them.",
         ),
         Table(
             ("claimers", "batch", "pairs", "ours / raw", "against raw's 16 x 100"),
-            [_paired(rows, k, b) for k, b in summary.distinct(
-                summary.where(rows, paired=True), "claimers", "batch")],
+            [
+                _paired(rows, k, b)
+                for k, b in summary.distinct(summary.where(rows, paired=True), "claimers", "batch")
+            ],
             "The same in alternating pairs: the median of the ratios, and their interval.",
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _line(rows: Rows, k: int, b: int) -> list[str]:
@@ -190,8 +200,13 @@ def _paired(rows: Rows, k: int, b: int) -> list[str]:
     raw = summary.where(rows, which="raw", claimers=k, batch=b, paired=True)
     ours = summary.where(rows, which="ours", claimers=k, batch=b, paired=True)
     ratios = summary.ratio(ours, raw, "rate")
-    return [str(k), str(b), str(len(ratios)), summary.spread(ratios),
-            summary.spread(ratios) if (k, b) == (16, 100) else "-"]  # fmt: skip
+    return [
+        str(k),
+        str(b),
+        str(len(ratios)),
+        summary.spread(ratios),
+        summary.spread(ratios) if (k, b) == (16, 100) else "-",
+    ]
 
 
 def picture(rows: Rows, figure: Any) -> None:
@@ -210,10 +225,10 @@ def picture(rows: Rows, figure: Any) -> None:
 QUESTION = Question(
     name="claims",
     title="How many executions can be claimed?",
-    about="K processes claim B at a time from 200,000 due rows for 1.5 s. Ours is the statement, the "
-    "connection and the decoding that a queue manager uses; raw is one UPDATE ... RETURNING of a plain "
-    "table of jobs with a lease and a token, in bare psycopg. Each cell has a fresh copy of the same "
-    "database. A unit is one claimed row.",
+    about="K processes claim B at a time from 200,000 due rows for 1.5 s. Ours is the statement, "
+    "the connection and the decoding that a queue manager uses; raw is one UPDATE ... "
+    "RETURNING of a plain table of jobs with a lease and a token, in bare psycopg. Each "
+    "cell has a fresh copy of the same database. A unit is one claimed row.",
     run=run,
     tables=tables,
     picture=picture,

@@ -22,7 +22,9 @@ def run(setting: Setting) -> Iterator[Row]:
             yield {**row, "repetition": repetition}
         for answer in peers.asked(setting, "enqueue", one=one // 2, many=many // 6):
             for way in WAYS:
-                shared = {key: answer[key] for key in ("which", "told", "error") if key in answer}
+                shared: Row = {
+                    key: answer[key] for key in ("which", "told", "error") if key in answer
+                }
                 yield {**shared, "way": way, **answer.get(way, {}), "repetition": repetition}
 
 
@@ -31,11 +33,15 @@ def _raw(setting: Setting, one: int, many: int) -> Iterator[Row]:
         floors.prepare(dsn)
         ways: tuple[tuple[str, str, int, Callable[[], None]], ...] = (
             ("raw INSERT", "one", one, lambda: floors.insert_each(connection, one, notify=False)),
-            ("raw INSERT, NOTIFY", "one", one,
-             lambda: floors.insert_each(connection, one, notify=True)),
+            (
+                "raw INSERT, NOTIFY",
+                "one",
+                one,
+                lambda: floors.insert_each(connection, one, notify=True),
+            ),
             ("raw INSERT", "bulk", many, lambda: floors.insert_many(connection, many)),
             ("raw COPY", "bulk", many, lambda: floors.copy(connection, many)),
-        )  # fmt: skip
+        )
         for which, way, count, work in ways:
             setting.progress(f"{which}, {WAYS[way]}")
             floors.refill(connection, 0)
@@ -104,9 +110,10 @@ def picture(rows: Rows, figure: Any) -> None:
 QUESTION = Question(
     name="enqueue",
     title="How many executions can be started in a second?",
-    about="One client over one connection, nobody works meanwhile; one by one (each durable when the call "
-    "returns) and in bulk (`start_many`; the peers' documented way). Raw: INSERT of a job, with and "
-    "without a NOTIFY in the same transaction, an INSERT of 1,000, and COPY. A unit is one start.",
+    about="One client over one connection, nobody works meanwhile; one by one (each durable when "
+    "the call returns) and in bulk (`start_many`; the peers' documented way). Raw: INSERT "
+    "of a job, with and without a NOTIFY in the same transaction, an INSERT of 1,000, and "
+    "COPY. A unit is one start.",
     run=run,
     tables=tables,
     picture=picture,

@@ -57,11 +57,24 @@ def tables(rows: Rows) -> list[Table]:
         raw = summary.where(rows, which="raw", commit=commit, workers=workers)
         ours = summary.where(rows, which="ours", commit=commit, workers=workers)
         lines.append(
-            [commit, str(workers), summary.told(raw, "rate"), summary.told(ours, "rate"),
-             summary.spread(summary.ratio(ours, raw, "rate")), *cpu(raw, ours)]
-        )  # fmt: skip
-    head = ("commit", "workers", "raw /s", "ours /s", "ours / raw",
-            "client ms, raw / ours", "server ms, raw / ours")  # fmt: skip
+            [
+                commit,
+                str(workers),
+                summary.told(raw, "rate"),
+                summary.told(ours, "rate"),
+                summary.spread(summary.ratio(ours, raw, "rate")),
+                *cpu(raw, ours),
+            ]
+        )
+    head = (
+        "commit",
+        "workers",
+        "raw /s",
+        "ours /s",
+        "ours / raw",
+        "client ms, raw / ours",
+        "server ms, raw / ours",
+    )
     return [Table(head, sorted(lines)), peers_table(rows, "rate", "executions/s")]
 
 
@@ -80,8 +93,15 @@ def peers_table(rows: Rows, key: str, unit: str) -> Table:
     for which, told in summary.distinct(found, "which", "told"):
         mine = summary.where(found, which=which, told=told)
         errors = [row["error"] for row in mine if "error" in row]
-        lines.append([which, told, summary.told(mine, key) if not errors else f"failed: {errors[0]}",
-                      summary.middle(mine, "client_ms"), summary.middle(mine, "server_ms")])  # fmt: skip
+        lines.append(
+            [
+                which,
+                told,
+                summary.told(mine, key) if not errors else f"failed: {errors[0]}",
+                summary.middle(mine, "client_ms"),
+                summary.middle(mine, "server_ms"),
+            ]
+        )
     return Table(("peer", "settings", unit, "client ms", "server ms"), lines)
 
 
@@ -91,10 +111,13 @@ def picture(rows: Rows, figure: Any) -> None:
     for commit in ENDS:
         of = summary.where(rows, commit=commit)
         entries = [
-            (f"{which}, {workers} workers", summary.values(
-                summary.where(of, which=which, workers=workers), "rate"))
-            for which in ("ours", "raw") for workers in WORKERS
-        ]  # fmt: skip
+            (
+                f"{which}, {workers} workers",
+                summary.values(summary.where(of, which=which, workers=workers), "rate"),
+            )
+            for which in ("ours", "raw")
+            for workers in WORKERS
+        ]
         panels.append(
             (f'no-op executions/s, commit = "{commit}"', [*entries, *_peers(rows, commit)])
         )
@@ -104,22 +127,25 @@ def picture(rows: Rows, figure: Any) -> None:
 def _peers(rows: Rows, commit: str) -> list[tuple[str, list[float]]]:
     found = [row for row in rows if "told" in row]
     return [
-        (f"{which}: {told}" if which == "pgqueuer" else which,
-         summary.values(summary.where(found, which=which, told=told), "rate"))
+        (
+            f"{which}: {told}" if which == "pgqueuer" else which,
+            summary.values(summary.where(found, which=which, told=told), "rate"),
+        )
         for which, told in summary.distinct(found, "which", "told")
         if (which == "pgqueuer") == (commit == "batched")
-    ]  # fmt: skip
+    ]
 
 
 QUESTION = Question(
     name="executions",
     title="How many no-op executions run in a second?",
-    about="A queue is filled while it is paused, then released to a whole tree; the clock runs from the "
-    "first body's first line to the last completion that another connection sees, and every body must "
-    "have run exactly once. Raw: processes that claim jobs (10 at a time) and, for each, insert a step row "
-    "and complete it in a transaction of its own; for `batched` 100 at a time, in one transaction. A unit "
-    "is one execution. dbos and procrastinate commit for each; PgQueuer completes in batches, and what "
-    "it had not flushed runs again after a crash.",
+    about="A queue is filled while it is paused, then released to a whole tree; the clock runs "
+    "from the first body's first line to the last completion that another connection sees, "
+    "and every body must have run exactly once. Raw: processes that claim jobs (10 at a "
+    "time) and, for each, insert a step row and complete it in a transaction of its own; "
+    "for `batched` 100 at a time, in one transaction. A unit is one execution. dbos and "
+    "procrastinate commit for each; PgQueuer completes in batches, and what it had not "
+    "flushed runs again after a crash.",
     run=run,
     tables=tables,
     picture=picture,

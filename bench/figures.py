@@ -81,8 +81,10 @@ def lines(
         ticks = sorted({row[x[0]] for row in shown})
         for number, name in enumerate(names):
             of_series = summary.where(shown, **{series: name})
-            points = [(at, summary.values(summary.where(of_series, **{x[0]: tick}), y[0]))
-                      for at, tick in enumerate(ticks)]  # fmt: skip
+            points = [
+                (at, summary.values(summary.where(of_series, **{x[0]: tick}), y[0]))
+                for at, tick in enumerate(ticks)
+            ]
             _line(place, [(at, found) for at, found in points if found], number, str(name))
         place.set_xticks(range(len(ticks)), [f"{tick:,}" for tick in ticks])
         place.set_xlabel(x[1])
@@ -105,7 +107,7 @@ def _line(
 
 
 def bars(figure: Any, panels: Sequence[tuple[str, Sequence[tuple[str, Sequence[float]]]]]) -> None:
-    """Draw panels of horizontal bars: (title, [(name, the repetitions)]); the tick is the interval."""
+    """Draw panels of bars: (title, [(name, the repetitions)]); the tick is the interval."""
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for place, (title, entries) in zip(axes, panels, strict=True):
         shown = [(name, found) for name, found in entries if found]

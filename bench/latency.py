@@ -77,9 +77,13 @@ def tables(rows: Rows) -> list[Table]:
         it = summary.where(rows, which=which, told=settings)
         errors = [row["error"] for row in it if "error" in row]
         lines.append(
-            [which, settings or "", *(summary.told(it, key) for key in ("p50_ms", "p99_ms")),
-             summary.spread(summary.ratio(it, raw, "p50_ms")) if not errors else errors[0]]
-        )  # fmt: skip
+            [
+                which,
+                settings or "",
+                *(summary.told(it, key) for key in ("p50_ms", "p99_ms")),
+                summary.spread(summary.ratio(it, raw, "p50_ms")) if not errors else errors[0],
+            ]
+        )
     return [Table(("", "settings", "p50 ms", "p99 ms", "p50 / raw's"), lines)]
 
 
@@ -98,9 +102,9 @@ def picture(rows: Rows, figure: Any) -> None:
 QUESTION = Question(
     name="latency",
     title="How long from the call to the first line of the body?",
-    about="An idle tree; one start after another at random moments (20 to 120 ms apart, so that nobody's "
-    "poll is met in step). Raw: INSERT and NOTIFY in one transaction to a process that LISTENs and claims. "
-    "The median and the 99th percentile of each repetition.",
+    about="An idle tree; one start after another at random moments (20 to 120 ms apart, so that "
+    "nobody's poll is met in step). Raw: INSERT and NOTIFY in one transaction to a process "
+    "that LISTENs and claims. The median and the 99th percentile of each repetition.",
     run=run,
     tables=tables,
     picture=picture,

@@ -10,6 +10,7 @@ import struct
 import tempfile
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Self
 
 _SLOT = struct.Struct("dd")
@@ -34,13 +35,17 @@ class Probe:
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.unlink(self.path)
+        Path(self.path).unlink()
         self._memory.close()
 
     def mark(self, slot: int) -> None:
         """Say that a body begins now; the first moment is the one that is kept."""
         began, times = _SLOT.unpack_from(self._memory, slot * _SLOT.size)
         _SLOT.pack_into(self._memory, slot * _SLOT.size, began or time.monotonic(), times + 1)
+
+    def put(self, slot: int, number: float) -> None:
+        """Keep a number in a slot instead of a moment."""
+        _SLOT.pack_into(self._memory, slot * _SLOT.size, number, 1)
 
     def clear(self) -> None:
         """Forget every mark."""

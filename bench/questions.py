@@ -1,6 +1,16 @@
 """Every question of the suite, in the order of the README."""
 
-from bench import claims, enqueue, executions, latency, steps, waking
+from bench import (
+    claims,
+    enqueue,
+    executions,
+    fan_out,
+    footprint,
+    latency,
+    recovery,
+    steps,
+    waking,
+)
 from bench.question import Question
 
 QUESTIONS: tuple[Question, ...] = (
@@ -10,4 +20,7 @@ QUESTIONS: tuple[Question, ...] = (
     enqueue.QUESTION,
     latency.QUESTION,
     waking.QUESTION,
+    recovery.QUESTION,
+    footprint.QUESTION,
+    fan_out.QUESTION,
 )

@@ -76,6 +76,6 @@ def _said(conditions: Row) -> str:
         f"{conditions['server_version']} ({conditions['server']}; fsync {conditions['fsync']}, "
         f"synchronous_commit {conditions['synchronous_commit']}, a commit "
         f"{conditions['commit_ms']} ms), Python {conditions['python']}, psycopg "
-        f"{conditions['psycopg']}, commit {conditions['commit']}; load {conditions['load']} before, "
-        f"{conditions['seconds']} s in all."
+        f"{conditions['psycopg']}, commit {conditions['commit']}; load {conditions['load']} "
+        f"before, {conditions['seconds']} s in all."
     )

@@ -41,11 +41,22 @@ def tables(rows: Rows) -> list[Table]:
         raw = summary.where(mine, which="raw", workers=workers)
         ours = summary.where(mine, which="ours", workers=workers)
         lines.append(
-            [str(workers), summary.told(raw, "rate"), summary.told(ours, "rate"),
-             summary.spread(summary.ratio(ours, raw, "rate")), *cpu(raw, ours)]
-        )  # fmt: skip
-    head = ("workers", "raw steps/s", "ours steps/s", "ours / raw",
-            "client ms, raw / ours", "server ms, raw / ours")  # fmt: skip
+            [
+                str(workers),
+                summary.told(raw, "rate"),
+                summary.told(ours, "rate"),
+                summary.spread(summary.ratio(ours, raw, "rate")),
+                *cpu(raw, ours),
+            ]
+        )
+    head = (
+        "workers",
+        "raw steps/s",
+        "ours steps/s",
+        "ours / raw",
+        "client ms, raw / ours",
+        "server ms, raw / ours",
+    )
     return [Table(head, lines), peers_table(rows, "rate", "steps/s")]
 
 
@@ -59,9 +70,10 @@ def picture(rows: Rows, figure: Any) -> None:
 QUESTION = Question(
     name="steps",
     title="How many durable steps run in a second?",
-    about="Workflows of five steps, each returning a small object that is committed before the next "
-    "begins; measured as the executions are. Raw: no queue, no claim, no engine: processes that insert "
-    "a fenced row per step, the last one together with the completion. A unit is one step.",
+    about="Workflows of five steps, each returning a small object that is committed before the "
+    "next begins; measured as the executions are. Raw: no queue, no claim, no engine: "
+    "processes that insert a fenced row per step, the last one together with the "
+    "completion. A unit is one step.",
     run=run,
     tables=tables,
     picture=picture,

@@ -14,6 +14,7 @@ from bench.meter import Meter, Used
 from bench.probe import ENVIRONMENT, Probe
 from bench.question import Setting, WrongResultError, wait_for
 from durable_otp import Durable, Runtime
+from durable_otp.runtime.tree_view import flatten
 
 ROOT = Path(__file__).parents[1]
 
@@ -63,6 +64,11 @@ class Tree:
         """Let the queue's manager claim, now."""
         self.sql('UPDATE "{s}".queues SET paused = false')
         self.sql("SELECT pg_notify('{s}:command', '')")
+
+    def workers(self) -> list[int]:
+        """Return the pids of all workers that are up, the spare too."""
+        nodes = flatten(self.runtime.tree()["tree"])
+        return [int(n["pid"]) for n in nodes if n["role"] == "worker" and n["pid"] is not None]
 
     def left(self) -> int:
         """Return how many executions have not completed."""

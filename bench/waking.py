@@ -28,11 +28,13 @@ def run(setting: Setting) -> Iterator[Row]:
                 setting.progress(f"ours: {WHAT[what]}")
                 probe.clear()
                 seconds = measure(tree, probe, [random.uniform(*sleep) for _ in range(count)])
-                shared = {"which": "ours", "what": what, "n": count, "repetition": repetition}
-                yield {**shared, **told(seconds)}
+                cell = {"which": "ours", "what": what, "n": count, "repetition": repetition}
+                yield {**cell, **told(seconds)}
         for answer in peers.asked(setting, "waking", count=count, gap=GAP, sleep=sleep):
             for what in WHAT:
-                shared = {key: answer[key] for key in ("which", "told", "error") if key in answer}
+                shared: Row = {
+                    key: answer[key] for key in ("which", "told", "error") if key in answer
+                }
                 yield {**shared, "what": what, **answer.get(what, {}), "repetition": repetition}
 
 
@@ -91,10 +93,10 @@ def picture(rows: Rows, figure: Any) -> None:
 QUESTION = Question(
     name="waking",
     title="How late does a sleeper get up, and how long does an event take?",
-    about="Sleeps of 0.8 to 1.2 s, started at random moments on an idle tree: the time between the "
-    "mark before and the mark after, less the sleep. Then executions that wait for an event: from the "
-    "call of `send_event` to the line after the wait. A waiting execution holds no worker, which "
-    "dbos's sleeper does: it waits in its thread.",
+    about="Sleeps of 0.8 to 1.2 s, started at random moments on an idle tree: the time between "
+    "the mark before and the mark after, less the sleep. Then executions that wait for an "
+    "event: from the call of `send_event` to the line after the wait. A waiting execution "
+    "holds no worker, which dbos's sleeper does: it waits in its thread.",
     run=run,
     tables=tables,
     picture=picture,

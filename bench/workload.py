@@ -4,6 +4,7 @@ The input says which slot of the probe a body marks; BENCH_PROBE says where the 
 """
 
 import os
+import signal
 from functools import cache
 from typing import Any
 
@@ -13,6 +14,7 @@ from durable_otp import Context, Workflow, sleep, wait_for_event
 RESULT = {"charge_id": 12345, "ok": True}
 STEPS = 5
 EVENT = "go"
+PID, BEGAN, AGAIN, PER_KILL = 0, 1, 2, 3  # a kill's slots
 
 noop = Workflow("noop")
 five = Workflow("five")
@@ -68,4 +70,20 @@ def hear(ctx: Context) -> None:
     probe().mark(2 * ctx.input["slot"] + 1)
 
 
-WORKFLOWS = {workflow.name: workflow for workflow in (noop, five, sleeper, receiver)}
+mortal = Workflow("mortal")
+
+
+@mortal.step
+def wait_to_be_killed(ctx: Context) -> None:
+    """In the first attempt say who this is and wait; in the next one, mark and end."""
+    slot = PER_KILL * ctx.input["slot"]
+    if ctx.attempt > 1:
+        probe().mark(slot + AGAIN)
+        return
+    probe().put(slot + PID, os.getpid())
+    probe().mark(slot + BEGAN)
+    while True:
+        signal.pause()
+
+
+WORKFLOWS = {workflow.name: workflow for workflow in (noop, five, sleeper, receiver, mortal)}

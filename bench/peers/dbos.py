@@ -26,7 +26,7 @@ class Dbos:
 
     def enqueue(self, kind: str, inputs: Sequence[Any]) -> None:
         """Enqueue in one transaction."""
-        with self._client._sys_db.engine.begin() as connection:
+        with self._client._sys_db.engine.begin() as connection:  # noqa: SLF001 - many in one transaction
             for given in inputs:
                 self._client.enqueue_in_transaction(connection, _options(kind, given), given)
 
