@@ -6,12 +6,12 @@ from typing import Any
 from bench import figures, floors, summary
 from bench.peers import running as peers
 from bench.question import Question, Row, Rows, Setting, Table
-from bench.tree import drain
+from bench.tree import work_off
 from durable_otp import ConfigError
 
 WORKERS = (2, 4, 8)
 SECONDS = 2.0
-COUNTS = {"each": 4_000, "batched": 15_000}
+COUNTS = {"each": 20_000, "batched": 60_000}
 ENDS = {"each": (floors.end_each, 10), "batched": (floors.end_batch, 100)}
 
 
@@ -33,7 +33,7 @@ def _raw(setting: Setting, commit: str, workers: int) -> Row:
     end, batch = ENDS[commit]
     seconds = 0.2 if setting.quick else SECONDS
     with setting.database("executions") as dsn:
-        floors.prepare(dsn, setting.size(60_000 if commit == "batched" else 20_000, 1000))
+        floors.prepare(dsn, setting.size(COUNTS[commit], 1000))
         done, outcome = floors.executions(dsn, workers, batch, seconds, end)
     return {"rate": round(done / outcome.used.seconds), **outcome.used.per(done)}
 
@@ -42,10 +42,14 @@ def _ours(setting: Setting, commit: str, workers: int) -> Row:
     count = setting.size(COUNTS[commit], 40)
     queue: dict[str, Any] = {} if commit == "each" else {"commit": commit}
     try:
-        drained = drain(setting, workers, ("noop", count, 1), queue=queue)
+        worked = work_off(setting, workers, ("noop", count, 1), queue=queue)
     except ConfigError as error:
         return {"skipped": str(error)}
-    return {"rate": round(count / drained.seconds), **drained.used.per(count)}
+    return {
+        "rate": round(worked.completed / worked.seconds),
+        "completed": worked.completed,
+        **worked.used.per(worked.completed),
+    }
 
 
 def tables(rows: Rows) -> list[Table]:

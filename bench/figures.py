@@ -75,7 +75,7 @@ def lines(
     """
     keys = [value for (value,) in summary.distinct(rows, panels[0])] if panels else [None]
     axes = figure.subplots(1, len(keys), squeeze=False)[0]
-    names = [value for (value,) in summary.distinct(rows, series)]
+    names = sorted({str(row[series]) for row in rows}, key=lambda name: (name != "ours", name))
     for place, key in zip(axes, keys, strict=True):
         shown = summary.where(rows, **{panels[0]: key}) if panels else list(rows)
         ticks = sorted({row[x[0]] for row in shown})
@@ -85,7 +85,7 @@ def lines(
                 (at, summary.values(summary.where(of_series, **{x[0]: tick}), y[0]))
                 for at, tick in enumerate(ticks)
             ]
-            _line(place, [(at, found) for at, found in points if found], number, str(name))
+            _line(place, [(at, found) for at, found in points if found], number, name)
         place.set_xticks(range(len(ticks)), [f"{tick:,}" for tick in ticks])
         place.set_xlabel(x[1])
         place.set_ylim(bottom=0)

@@ -165,8 +165,10 @@ def executions(
     return done, outcome
 
 
-def checkpoints(dsn: str, workers: int, count: int) -> Together:
-    """Run so many executions of five steps, one committed statement per step.
+def checkpoints(dsn: str, workers: int, count: int, seconds: float) -> tuple[int, Together]:
+    """Run up to so many executions of five steps for so long, one committed statement per step.
+
+    Returns how many executions.
 
     Raises:
         WrongResultError: A checkpoint is missing.
@@ -183,18 +185,25 @@ def checkpoints(dsn: str, workers: int, count: int) -> Together:
         rows = connection.execute("SELECT id::text FROM floor_executions").fetchall()
     ids = [row[0] for row in rows]
 
-    def work(index: int, begin: Callable[[], None]) -> None:
+    def work(index: int, begin: Callable[[], None]) -> int:
+        done = 0
         with connect(dsn) as connection:
             begin()
+            until = time.monotonic() + seconds
             for id_ in ids[index::workers]:
                 _run_five(connection, id_)
+                done += 1
+                if time.monotonic() > until:
+                    break
+        return done
 
     outcome = together(dsn, workers, work)
+    done = sum(outcome.values)
     with connect(dsn) as connection:
         row = connection.execute("SELECT count(*) FROM floor_checkpoints").fetchone()
-    if row != (count * STEPS,):
-        raise WrongResultError(f"{row} checkpoints of {count * STEPS}")
-    return outcome
+    if row != (done * STEPS,):
+        raise WrongResultError(f"{row} checkpoints, not {done * STEPS}")
+    return done, outcome
 
 
 def _run_five(connection: Connection, id_: str) -> None:

@@ -48,7 +48,7 @@ def _raw(setting: Setting, workers: int) -> Row:
 
 def _ours(setting: Setting, workers: int) -> Row:
     with Probe(1) as probe, made(setting, workers, probe, preload=True) as tree:
-        tree.put("noop", [{"slot": 0}])
+        tree.put("noop", 1)
         started = time.monotonic()
         with tree.runtime:
             ready = time.monotonic() - started

@@ -29,6 +29,8 @@ class Probe:
             descriptor, self.path = os.open(path, os.O_RDWR), path
         self._memory = mmap.mmap(descriptor, 0)
         self.slots = slots or len(self._memory) // _SLOT.size
+        self._nothing = bytes(len(self._memory))
+        self._full_up_to = 0
         os.close(descriptor)
 
     def __enter__(self) -> Self:
@@ -49,7 +51,8 @@ class Probe:
 
     def clear(self) -> None:
         """Forget every mark."""
-        self._memory[:] = bytes(len(self._memory))
+        self._memory[:] = self._nothing
+        self._full_up_to = 0
 
     def moments(self) -> Sequence[float]:
         """Return when each slot was marked; zero where it was not."""
@@ -77,20 +80,21 @@ class Probe:
             time.sleep(LOOK_EVERY)
         return moment
 
-    def wait_all(self, timeout: float = 60, every: float = 0.01) -> None:
-        """Wait until every slot is marked.
+    def marks(self) -> int:
+        """Return how many slots are marked."""
+        return sum(1 for moment in self.moments() if moment)
 
-        Raises:
-            TimeoutError: They were not within the timeout, in seconds.
-        """
-        end = time.monotonic() + timeout
-        first = 0
-        while True:
-            while first < self.slots and self.at(first):
-                first += 1
-            if first == self.slots:
-                return
-            if time.monotonic() > end:
-                marked = sum(1 for moment in self.moments() if moment)
-                raise TimeoutError(f"{marked} of {self.slots} began within {timeout:.0f} s")
-            time.sleep(every)
+    def is_empty(self) -> bool:
+        """Whether no slot is marked; cheap, for those who wait for the first."""
+        return self._memory[:] == self._nothing
+
+    def is_full(self) -> bool:
+        """Whether every slot is marked; cheap when asked again and again."""
+        while self._full_up_to < self.slots and self.at(self._full_up_to):
+            self._full_up_to += 1
+        return self._full_up_to == self.slots
+
+    def wait_until(self, moment: float) -> None:
+        """Wait for a moment of the clock, or until every slot is marked."""
+        while (left := moment - time.monotonic()) > 0 and not self.is_full():
+            time.sleep(min(left, LOOK_EVERY * 10))

@@ -5,9 +5,10 @@ from typing import Any
 
 from bench import figures, floors, summary
 from bench.executions import cpu, peers_table
+from bench.meter import Used
 from bench.peers import running as peers
 from bench.question import Question, Row, Rows, Setting, Table
-from bench.tree import drain
+from bench.tree import SECONDS, work_off
 
 WORKERS = (1, 2, 4, 8)
 STEPS = floors.STEPS
@@ -15,22 +16,29 @@ STEPS = floors.STEPS
 
 def run(setting: Setting) -> Iterator[Row]:
     """Measure raw and ours at equal workers, then the peers."""
-    count = setting.size(1_500, 10)
+    count = setting.size(5_000, 10)
     for repetition in setting.passes():
         for workers in (2,) if setting.quick else WORKERS:
             cell = {"workers": workers, "repetition": repetition}
             setting.progress(f"raw: {workers} workers")
-            with setting.database("steps") as dsn:
-                floors.prepare(dsn)
-                raw = floors.checkpoints(dsn, workers, count).used
-            rate = round(count * STEPS / raw.seconds)
-            yield {"which": "raw", **cell, "rate": rate, **raw.per(count * STEPS)}
+            yield {"which": "raw", **cell, **_raw(setting, workers, count)}
             setting.progress(f"ours: {workers} workers")
-            ours = drain(setting, workers, ("five", count, STEPS))
-            rate = round(count * STEPS / ours.seconds)
-            yield {"which": "ours", **cell, "rate": rate, **ours.used.per(count * STEPS)}
+            ours = work_off(setting, workers, ("five", count, STEPS))
+            yield {"which": "ours", **cell, **_rate(ours.completed, ours.seconds, ours.used)}
         for row in peers.asked(setting, "steps"):
             yield {**row, "repetition": repetition}
+
+
+def _raw(setting: Setting, workers: int, count: int) -> Row:
+    with setting.database("steps") as dsn:
+        floors.prepare(dsn)
+        done, outcome = floors.checkpoints(dsn, workers, count, SECONDS)
+    return _rate(done, outcome.used.seconds, outcome.used)
+
+
+def _rate(executions: int, seconds: float, used: Used) -> Row:
+    steps = executions * STEPS
+    return {"rate": round(steps / seconds), "steps": steps, **used.per(steps)}
 
 
 def tables(rows: Rows) -> list[Table]:

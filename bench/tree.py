@@ -1,7 +1,8 @@
 """A running tree under measurement: work is put there while the queue is paused, then released."""
 
 import os
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,17 +18,31 @@ from durable_otp import Durable, Runtime
 from durable_otp.runtime.tree_view import flatten
 
 ROOT = Path(__file__).parents[1]
+SECONDS = 2.5
+SETTLE = 0.3  # until a started tree has nothing to set up any more
+
+
+FILL = """
+INSERT INTO "{s}".workflow_executions
+    (id, workflow, version, input, scheduled_at, inserted_at, updated_at)
+SELECT gen_random_uuid(), '{name}', '1', jsonb_build_object('slot', n), now(), now(), now()
+FROM generate_series(0, {count} - 1) n
+"""
+COMPLETED = """SELECT count(*) FROM "{s}".workflow_executions WHERE status = 'completed'"""
+HELD = """SELECT count(*) FROM "{s}".workflow_executions WHERE status = 'running'"""
 
 
 @dataclass(frozen=True)
-class Drained:
-    """How a prepared queue was worked off.
+class Worked:
+    """How much of a prepared queue was worked off.
 
     Attributes:
-        seconds: From the first body's beginning to the last completion that others can see.
-        used: CPU from the release to the same end.
+        completed: Executions that others see as completed.
+        seconds: From the first body's beginning to the moment they were counted.
+        used: CPU from the release to the same moment.
     """
 
+    completed: int
     seconds: float
     used: Used
 
@@ -47,9 +62,9 @@ class Tree:
             **options,
         )
 
-    def put(self, name: str, inputs: Sequence[dict[str, Any]]) -> None:
-        """Start executions; before anything runs, the tables are as a vacuum leaves them."""
-        self.durable.start_many(workload.WORKFLOWS[name], inputs)
+    def put(self, name: str, count: int) -> None:
+        """Have so many executions pending; the tables are as a vacuum leaves them."""
+        self.sql(FILL.replace("{name}", name).replace("{count}", str(count)))
         self.sql('VACUUM ANALYZE "{s}".workflow_executions')
         self.sql("CHECKPOINT")
 
@@ -57,8 +72,9 @@ class Tree:
         """Have nothing claimed, by no node."""
         self.sql(
             """INSERT INTO "{s}".queues (queue, paused, updated_at) VALUES ('default', true, now())
-            ON CONFLICT DO NOTHING"""
+            ON CONFLICT (queue, node_id) DO UPDATE SET paused = true"""
         )
+        self.sql("SELECT pg_notify('{s}:command', '')")
 
     def release(self) -> None:
         """Let the queue's manager claim, now."""
@@ -73,6 +89,10 @@ class Tree:
     def left(self) -> int:
         """Return how many executions have not completed."""
         query = """SELECT count(*) FROM "{s}".workflow_executions WHERE status <> 'completed'"""
+        return self.count(query)
+
+    def count(self, query: str) -> int:
+        """Return the number that a query answers."""
         return int(self.sql(query)[0][0])
 
     def sql(self, statement: str) -> list[Any]:
@@ -104,37 +124,47 @@ def running(setting: Setting, workers: int, probe: Probe, **options: Any) -> Ite
         yield tree
 
 
-def drain(setting: Setting, workers: int, work: tuple[str, int, int], **options: Any) -> Drained:
-    """Work off so many executions of a workflow, each marking so many slots of the probe.
+def work_off(setting: Setting, workers: int, work: tuple[str, int, int], **options: Any) -> Worked:
+    """Work for a while on so many executions of a workflow, each marking so many slots.
 
     Raises:
-        WrongResultError: An execution did not complete, or a body did not run exactly once.
+        WrongResultError: A body did not run exactly once in each completed execution, or ran in
+            one that did not complete.
     """
     name, count, slots = work
     with Probe(count * slots) as probe, made(setting, workers, probe, **options) as tree:
-        tree.put(name, [{"slot": number} for number in range(count)])
+        tree.put(name, count)
         tree.pause()
         with tree.runtime:
-            meter = Meter(setting.dsn, [tree.runtime.pid])
-            tree.release()
-            _until_all_began(probe)
-            wait_for(lambda: tree.left() == 0, f"{count} completed executions", every=0.005)
-            used, ended = meter.read(), meter.now()
-        check(probe)
-        return Drained(ended - min(probe.moments()), used)
+            time.sleep(SETTLE)
+            worked = _work(setting, tree, probe, count)
+            tree.pause()
+            wait_for(lambda: tree.count(HELD) == 0, "the end of what was running")
+        check(probe, marked=tree.count(COMPLETED) * slots)
+        if not worked.completed:
+            raise WrongResultError(f"no {name} of {count} completed")
+        return worked
 
 
-def check(probe: Probe) -> None:
-    """Raise WrongResultError unless every body ran exactly once."""
-    wrong = [slot for slot, times in enumerate(probe.times()) if times != 1]
-    if wrong:
-        raise WrongResultError(
-            f"{len(wrong)} bodies did not run exactly once, the first is {wrong[0]}"
-        )
+def _work(setting: Setting, tree: Tree, probe: Probe, count: int) -> Worked:
+    meter = Meter(setting.dsn, [tree.runtime.pid])
+    tree.release()
+    wait_for(lambda: not probe.is_empty(), "the first body", every=0.002)
+    first = min(filter(None, probe.moments()))
+    if setting.quick:  # to the last one: nothing may be left
+        wait_for(lambda: tree.left() == 0, f"{count} completed executions")
+    else:
+        probe.wait_until(first + SECONDS)
+        if probe.is_full():
+            wait_for(lambda: tree.left() == 0, f"{count} completed executions", every=0.002)
+    completed, used, now = tree.count(COMPLETED), meter.read(), meter.now()
+    return Worked(completed, now - first, used)
 
 
-def _until_all_began(probe: Probe) -> None:
-    try:
-        probe.wait_all(timeout=180)
-    except TimeoutError as error:
-        raise WrongResultError(str(error)) from None
+def check(probe: Probe, marked: int | None = None) -> None:
+    """Raise WrongResultError unless so many bodies (None: all there are) ran exactly once."""
+    times = probe.times()
+    wrong = sum(1 for number in times if number > 1)
+    found, wanted = sum(1 for number in times if number), len(times) if marked is None else marked
+    if wrong or found != wanted:
+        raise WrongResultError(f"{found} of {wanted} bodies ran, {wrong} of them more than once")

@@ -16,6 +16,7 @@ from bench.question import Row, Setting
 ROOT = Path(__file__).parents[2]
 TIMEOUT = 150
 FEW = 20
+SECONDS = 3
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,13 @@ DBOS_EAGER = {"worker_concurrency": 200, "polling_interval_sec": 0.05}
 DBOS_STEPS = {"worker_concurrency": 50, "polling_interval_sec": 0.05}
 VARIANTS: dict[str, tuple[Variant, ...]] = {
     "executions": (
-        Variant("dbos", "2 processes, 200 each, poll 50 ms", DBOS_EAGER, 2, 2500),
-        Variant("procrastinate", "4 processes, concurrency 30", {"concurrency": 30}, 4, 1500),
-        Variant("pgqueuer", "2 processes, default batch (10)", {}, 2, 10_000),
-        Variant("pgqueuer", "2 processes, batch 500", {"batch_size": 500}, 2, 40_000),
+        Variant("dbos", "2 processes, 200 each, poll 50 ms", DBOS_EAGER, 2, 4_000),
+        Variant("procrastinate", "4 processes, concurrency 30", {"concurrency": 30}, 4, 2_500),
+        Variant("pgqueuer", "2 processes, default batch (10)", {}, 2, 20_000),
+        Variant("pgqueuer", "2 processes, batch 500", {"batch_size": 500}, 2, 80_000),
     ),
     "steps": tuple(
-        Variant("dbos", f"{n} processes, 50 each, poll 50 ms", DBOS_STEPS, n, 150) for n in (2, 4)
+        Variant("dbos", f"{n} processes, 50 each, poll 50 ms", DBOS_STEPS, n, 300) for n in (2, 4)
     ),
     "enqueue": (Variant("dbos"), Variant("procrastinate"), Variant("pgqueuer")),
     "latency": (
@@ -70,6 +71,7 @@ def asked(setting: Setting, question: str, **spec: Any) -> Iterator[Row]:
             "options": variant.options,
             "workers": variant.workers,
             "count": min(variant.count, FEW) if setting.quick else variant.count,
+            "seconds": setting.size(SECONDS, 1),
         } | spec
         with setting.database(f"peer_{variant.peer}") as dsn:
             answer = _ask(setting, variant.peer, {**whole, "dsn": dsn})
