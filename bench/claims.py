@@ -2,7 +2,7 @@
 
 Ours: the statement, the connection class and the decoding that a queue manager uses, on the
 schema's own table. Raw: the shortest claim of a plain table of jobs in bare psycopg.
-Each cell gets its own copy of one prepared database, so that all begin alike.
+Each pair gets a copy of one prepared database, so that all begin alike.
 """
 
 import asyncio
@@ -91,15 +91,17 @@ def _pair(
     k, b = cell
     # whoever is first finds the machine as the one before left it: take turns
     order = ("raw", "ours") if repetition % 2 == 0 else ("ours", "raw")
-    for which in order:
-        setting.progress(f"{which}: {k} claimers x {b}")
-        with copies.one() as dsn:
+    with copies.one() as dsn:  # each has a table of its own there
+        for which in order:
+            setting.progress(f"{which}: {k} claimers x {b}")
             measured = _measure(which, dsn, k, b)
-        yield {"which": which, "claimers": k, "batch": b, **measured, "repetition": repetition}
+            yield {"which": which, "claimers": k, "batch": b, **measured, "repetition": repetition}
 
 
 def _measure(which: str, dsn: str, claimers: int, batch: int) -> Row:
     claim = {"ours": _claim_ours, "raw": _claim_raw}[which]
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("CHECKPOINT")
     outcome = together(dsn, claimers, lambda _, begin: claim(dsn, batch, begin))
     ids = [id_ for claimed, _ in outcome.values for id_ in claimed]
     took = [seconds for _, durations in outcome.values for seconds in durations]
@@ -217,7 +219,7 @@ QUESTION = Question(
     about="K processes claim B at a time from 200,000 due rows for 1.2 s. Ours is the statement, "
     "the connection and the decoding that a queue manager uses; raw is one UPDATE ... "
     "RETURNING of a plain table of jobs with a lease and a token, in bare psycopg. Each "
-    "cell has a fresh copy of the same database. A unit is one claimed row.",
+    "pair has a fresh copy of the same database. A unit is one claimed row.",
     run=run,
     tables=tables,
     picture=picture,

@@ -122,9 +122,7 @@ def picture(rows: Rows, figure: Any) -> None:
             for which in ("ours", "raw")
             for workers in WORKERS
         ]
-        panels.append(
-            (f'no-op executions/s, commit = "{commit}"', [*entries, *_peers(rows, commit)])
-        )
+        panels.append((f'executions/s, commit = "{commit}"', [*entries, *_peers(rows, commit)]))
     figures.bars(figure, panels)
 
 
@@ -132,7 +130,7 @@ def _peers(rows: Rows, commit: str) -> list[tuple[str, list[float]]]:
     found = [row for row in rows if "told" in row]
     return [
         (
-            f"{which}: {told}" if which == "pgqueuer" else which,
+            f"{which}, {told.split(', ')[1]}",
             summary.values(summary.where(found, which=which, told=told), "rate"),
         )
         for which, told in summary.distinct(found, "which", "told")

@@ -153,7 +153,7 @@ def run(setting: Setting) -> Iterator[Row]:
     for repetition in setting.passes():
         for phase, measure, items in (
             ("created", _created, setting.size(5_000, 40)),
-            ("run", _run, setting.size(1_000, 20)),
+            ("run", _run, setting.size(400, 20)),
         ):
             for what in WHAT:
                 if phase == "created" and what == LIMITED:

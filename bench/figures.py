@@ -15,6 +15,7 @@ LOOKS = {
 # Okabe and Ito's colours: to be told apart by everybody, on white and on black
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#999999", "#f0e442")
 MARKERS = "osD^vPX*"
+FIRST = ("ours", "raw")  # in the same colours everywhere
 
 
 def save(question: Question, rows: Rows, directory: Path) -> list[str]:
@@ -75,7 +76,9 @@ def lines(
     """
     keys = [value for (value,) in summary.distinct(rows, panels[0])] if panels else [None]
     axes = figure.subplots(1, len(keys), squeeze=False)[0]
-    names = sorted({str(row[series]) for row in rows}, key=lambda name: (name != "ours", name))
+    found = [name for (name,) in summary.distinct(rows, series)]
+    names = [name for name in FIRST if name in found]
+    names += [name for name in found if name not in FIRST]
     for place, key in zip(axes, keys, strict=True):
         shown = summary.where(rows, **{panels[0]: key}) if panels else list(rows)
         ticks = sorted({row[x[0]] for row in shown})
@@ -85,7 +88,7 @@ def lines(
                 (at, summary.values(summary.where(of_series, **{x[0]: tick}), y[0]))
                 for at, tick in enumerate(ticks)
             ]
-            _line(place, [(at, found) for at, found in points if found], number, name)
+            _line(place, [(at, found) for at, found in points if found], number, str(name))
         place.set_xticks(range(len(ticks)), [f"{tick:,}" for tick in ticks])
         place.set_xlabel(x[1])
         place.set_ylim(bottom=0)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from bench import figures, summary
-from bench.meter import shared_out_memory, tree_of
+from bench.meter import cpu_of_tree, shared_out_memory, tree_of
 from bench.probe import Probe
 from bench.question import Question, Row, Rows, Setting, Table, WrongResultError, wait_for
 from bench.tree import ROOT, made
@@ -39,8 +39,8 @@ def _raw(setting: Setting, workers: int) -> Row:
         raise WrongResultError("no pipes")
     try:
         pids = [int(pid) for pid in process.stdout.readline().split()]
-        ready = time.monotonic() - started
-        return {"ready_s": round(ready, 3), **_memory(pids, process.pid)}
+        ready, cpu = time.monotonic() - started, cpu_of_tree(process.pid)
+        return {"ready_s": round(ready, 3), "cpu_s": cpu, **_memory(pids, process.pid)}
     finally:
         process.stdin.close()
         process.wait()
@@ -51,13 +51,14 @@ def _ours(setting: Setting, workers: int) -> Row:
         tree.put("noop", 1)
         started = time.monotonic()
         with tree.runtime:
-            ready = time.monotonic() - started
+            ready, cpu = time.monotonic() - started, cpu_of_tree(tree.runtime.pid)
             first = probe.wait(0) - started
             wait_for(lambda: tree.left() == 0, "the first job")
             wait_for(lambda: len(tree.workers()) == workers + 1, "all workers")
             time.sleep(1)  # until nothing is being set up any more
             memory = _memory(tree.workers(), tree.runtime.pid)
-    return {"ready_s": round(ready, 3), "first_job_s": round(first, 3), **memory}
+    times = {"ready_s": round(ready, 3), "first_job_s": round(first, 3), "cpu_s": round(cpu, 2)}
+    return {**times, **memory}
 
 
 def _memory(workers: list[int], root: int) -> Row:
@@ -78,8 +79,9 @@ def tables(rows: Rows) -> list[Table]:
         "processes",
         "start to all up, s",
         "start to first job, s",
+        "CPU until all up, s",
     )
-    keys = ("worker_mib", "tree_mib", "processes", "ready_s", "first_job_s")
+    keys = ("worker_mib", "tree_mib", "processes", "ready_s", "first_job_s", "cpu_s")
     return [
         Table(
             head,

@@ -21,7 +21,7 @@ WORKERS = 2
 
 def run(setting: Setting) -> Iterator[Row]:
     """Measure raw and ours, then the peers."""
-    count = setting.size(100, 5)
+    count = setting.size(70, 5)
     for repetition in setting.passes():
         setting.progress("raw: LISTEN and claim")
         yield {"which": "raw", **_raw(setting, count), "repetition": repetition}

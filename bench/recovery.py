@@ -74,9 +74,11 @@ def tables(rows: Rows) -> list[Table]:
                 str(kills),
                 str(sum(row["lost"] for row in it)),
                 *(summary.told(it, key) for key in ("p50_ms", "p99_ms", "max_ms")),
+                *(summary.middle(it, key) for key in ("client_ms", "server_ms")),
             ]
         )
-    return [Table(("killed", "kills", "lost", "p50 ms", "p99 ms", "longest ms"), lines)]
+    head = ("killed", "kills", "lost", "p50 ms", "p99 ms", "longest ms", "client ms", "server ms")
+    return [Table(head, lines)]
 
 
 def picture(rows: Rows, figure: Any) -> None:
@@ -97,9 +99,10 @@ QUESTION = Question(
     about="A worker in the middle of a step is killed; the clock ends with the first line of the "
     "body's next run, in another process. Two committed statements lie between: the new "
     "lock token, and the crashed attempt. With the spare that every queue has; and with all"
-    " workers killed at once, the spare too, so that a process has to start and import. The"
-    " peers, measured once with two processes each: PgQueuer 29 s, Procrastinate's "
-    "documented recipe 61 s, Absurd 120 s, dbos not before the process is started again.",
+    " workers killed at once, the spare too, so that a process has to start and import. A "
+    "unit of CPU is one kill, with the start of the next worker. The peers, measured once "
+    "with two processes each: PgQueuer 29 s, Procrastinate's documented recipe 61 s, Absurd"
+    " 120 s, dbos not before the process is started again.",
     run=run,
     tables=tables,
     picture=picture,

@@ -10,7 +10,7 @@ from bench.peers import running as peers
 from bench.question import Question, Row, Rows, Setting, Table
 from bench.tree import SECONDS, work_off
 
-WORKERS = (1, 2, 4, 8)
+WORKERS = (2, 4, 8)
 STEPS = floors.STEPS
 
 

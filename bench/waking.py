@@ -20,7 +20,7 @@ WHAT = {"sleep": "sleep's end to the body", "event": "event to the body"}
 
 def run(setting: Setting) -> Iterator[Row]:
     """Measure ours, then the peers."""
-    count = setting.size(70, 4)
+    count = setting.size(50, 4)
     sleep = (0.1, 0.2) if setting.quick else SLEEP
     for repetition in setting.passes():
         with Probe(2 * count) as probe, running(setting, WORKERS, probe) as tree:
