@@ -36,7 +36,7 @@ class Progress:
 
 
 EPILOG = """results: bench/results/NAME.jsonl; --write tells them in bench/README.md with a picture
-each (pip install 'durable-otp[bench]'). Exit code 1: something was lost, doubled or failed."""
+each (pip install -e '.[bench]'). Exit code 1: something was lost, doubled or failed."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,8 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             except WrongResultError as error:
                 failed.append(question.name)
                 console.print(f"[red]{question.name}: {error}[/]")
+            except Exception:  # noqa: BLE001 - the other questions can still be asked
+                failed.append(question.name)
+                console.print_exception()
     if failed:
-        console.print(f"[red]wrong: {', '.join(failed)}[/]")
+        console.print(f"[red]no numbers of: {', '.join(failed)}[/]")
     return 1 if failed else 0
 
 

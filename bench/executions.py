@@ -55,9 +55,9 @@ def _ours(setting: Setting, commit: str, workers: int) -> Row:
 def tables(rows: Rows) -> list[Table]:
     """Tell ours beside raw, then the peers."""
     lines = []
-    for commit, workers in summary.distinct(rows, "commit", "workers"):
-        if commit is None:
-            continue
+    mine = [row for row in rows if "commit" in row]
+    cells = summary.distinct(mine, "commit", "workers")
+    for commit, workers in sorted(cells, key=lambda cell: (cell[0] != "each", cell[1])):
         raw = summary.where(rows, which="raw", commit=commit, workers=workers)
         ours = summary.where(rows, which="ours", commit=commit, workers=workers)
         lines.append(
@@ -79,7 +79,8 @@ def tables(rows: Rows) -> list[Table]:
         "client ms, raw / ours",
         "server ms, raw / ours",
     )
-    return [Table(head, sorted(lines)), peers_table(rows, "rate", "executions/s")]
+    skipped = sorted({f"Not measured: {row['skipped']}" for row in mine if "skipped" in row})
+    return [Table(head, lines, " ".join(skipped)), peers_table(rows, "rate", "executions/s")]
 
 
 def cpu(raw: Rows, ours: Rows) -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 PICTURES = HERE / "pictures"
 README = HERE / "README.md"
+WIDTH = 110
 
 
 def keep(question: Question, conditions: Row, rows: Rows) -> None:
@@ -55,7 +57,8 @@ def with_section(text: str, name: str, section: str) -> str:
 def section(question: Question, conditions: Row, rows: Rows, pictures: Sequence[str]) -> str:
     """Return the Markdown of a question."""
     told = [each.markdown() for each in question.tables(rows) if each.rows]
-    parts = [f"## {question.title}", question.about, _said(conditions), *told]
+    prose = [_wrapped(question.about), _wrapped(_said(conditions))]
+    parts = [f"## {question.title}", *prose, *told]
     if pictures:
         parts.insert(2, _picture(question, pictures))
     return "\n\n".join(parts)
@@ -67,6 +70,10 @@ def _picture(question: Question, names: Sequence[str]) -> str:
         f'<picture>\n  <source media="(prefers-color-scheme: dark)" srcset="pictures/{dark}">\n'
         f'  <img alt="{question.title}" src="pictures/{light}">\n</picture>'
     )
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 def _said(conditions: Row) -> str:

@@ -81,7 +81,8 @@ QUESTION = Question(
     about="Workflows of five steps, each returning a small object that is committed before the "
     "next begins; measured as the executions are. Raw: no queue, no claim, no engine: "
     "processes that insert a fenced row per step, the last one together with the "
-    "completion. A unit is one step.",
+    "completion. A unit is one step. Ours and raw: those of completed executions; the "
+    "peers: every step begun.",
     run=run,
     tables=tables,
     picture=picture,

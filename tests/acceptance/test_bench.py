@@ -93,6 +93,19 @@ def test_the_readme_has_a_place_for_every_question():
     assert [name for name in named if f"<!-- bench:{name} -->" not in readme] == []
 
 
+def test_what_is_kept_of_a_run_can_be_told_again():
+    kept = {question: report.kept(question) for question in QUESTIONS}
+    for question, found in kept.items():
+        if found is not None:
+            conditions, rows = found
+            told = report.section(question, conditions, rows, [])
+            assert question.title in told
+            assert all(row["question"] == question.name for row in rows)
+            tables = [table for table in question.tables(rows) if table.rows]
+            assert tables
+            assert all(table.markdown() in told for table in tables)
+
+
 def test_every_peer_is_asked_what_there_is():
     assert set(VARIANTS) <= {question.name for question in QUESTIONS}
     modules = {path.stem for path in (ROOT / "bench" / "peers").glob("*.py")}
