@@ -1,6 +1,7 @@
 """Ask every question of the suite, or some: ``python -m bench``."""
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -42,6 +43,7 @@ each (pip install -e '.[bench]'). Exit code 1: something was lost, doubled or fa
 def main(arguments: Sequence[str] | None = None) -> int:
     """Ask; return the exit code."""
     options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through every `finally` there is
     chosen = _chosen(options)
     console = Console(stderr=True, highlight=False)
     if options.write_kept:
