@@ -7,10 +7,8 @@ beside it how often the slot was marked. Used by the peers' processes too: stand
 import mmap
 import os
 import struct
-import tempfile
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Self
 
 _SLOT = struct.Struct("dd")
@@ -22,23 +20,23 @@ class Probe:
     """So many slots; give a path to open those that another process made."""
 
     def __init__(self, slots: int = 0, path: str | None = None) -> None:
-        if path is None:
-            descriptor, self.path = tempfile.mkstemp(prefix="bench_probe_", dir="/dev/shm")
-            os.ftruncate(descriptor, max(slots, 1) * _SLOT.size)
+        if path is None:  # a file without a name, which goes with this process however that ends
+            self._descriptor = os.memfd_create("bench_probe")
+            os.ftruncate(self._descriptor, max(slots, 1) * _SLOT.size)
+            self.path = f"/proc/{os.getpid()}/fd/{self._descriptor}"
         else:
-            descriptor, self.path = os.open(path, os.O_RDWR), path
-        self._memory = mmap.mmap(descriptor, 0)
+            self._descriptor, self.path = os.open(path, os.O_RDWR), path
+        self._memory = mmap.mmap(self._descriptor, 0)
         self.slots = slots or len(self._memory) // _SLOT.size
         self._nothing = bytes(len(self._memory))
         self._full_up_to = 0
-        os.close(descriptor)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        Path(self.path).unlink()
         self._memory.close()
+        os.close(self._descriptor)
 
     def mark(self, slot: int) -> None:
         """Say that a body begins now; the first moment is the one that is kept."""
