@@ -42,10 +42,12 @@ def database(dsn: str | None) -> Iterator[str]:
 def schema(dsn: str) -> Iterator[str]:
     """Give the name of a schema that is dropped afterwards."""
     name = f"bench_{uuid.uuid4().hex[:12]}"
-    yield name
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute("SET client_min_messages = error")
-        connection.execute(f'DROP SCHEMA IF EXISTS "{name}" CASCADE')
+    try:
+        yield name
+    finally:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute("SET client_min_messages = error")
+            connection.execute(f'DROP SCHEMA IF EXISTS "{name}" CASCADE')
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from bench import report
@@ -13,6 +14,7 @@ from bench.peers.running import VARIANTS
 from bench.probe import Probe
 from bench.question import WrongResultError
 from bench.questions import QUESTIONS
+from bench.setting import schema
 from bench.tree import check
 
 ROOT = Path(__file__).parents[2]
@@ -76,6 +78,22 @@ def test_a_member_that_fails_fails_the_measurement(dsn, when):
 
     with pytest.raises(RuntimeError, match="ValueError: as told"):
         together(dsn, 2, work)
+
+
+def test_a_schema_goes_when_its_question_fails(dsn):
+    def leave_a_schema():
+        with schema(dsn) as name, psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute(f'CREATE SCHEMA "{name}"')
+            made.append(name)
+            raise WrongResultError("as told")
+
+    made = []
+    with pytest.raises(WrongResultError):
+        leave_a_schema()
+    with psycopg.connect(dsn) as connection:
+        found = connection.execute("SELECT FROM pg_namespace WHERE nspname = ANY (%s)", [made])
+        assert len(made) == 1
+        assert found.fetchall() == []
 
 
 def test_a_section_of_the_readme_replaces_its_predecessor_and_nothing_else():
