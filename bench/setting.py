@@ -3,17 +3,21 @@
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from durable_otp.storage import embedded
 
@@ -38,10 +42,36 @@ def database(dsn: str | None) -> Iterator[str]:
 def schema(dsn: str) -> Iterator[str]:
     """Give the name of a schema that is dropped afterwards."""
     name = f"bench_{uuid.uuid4().hex[:12]}"
-    yield name
+    try:
+        yield name
+    finally:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute("SET client_min_messages = error")
+            connection.execute(f'DROP SCHEMA IF EXISTS "{name}" CASCADE')
+
+
+@contextmanager
+def own_database(dsn: str, purpose: str) -> Iterator[str]:
+    """Give the DSN of a new database on the same server, dropped afterwards."""
+    name = f"bench_{purpose}_{uuid.uuid4().hex[:8]}"
     with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute("SET client_min_messages = error")
-        connection.execute(f'DROP SCHEMA IF EXISTS "{name}" CASCADE')
+        connection.execute(f'CREATE DATABASE "{name}"'.encode())
+        try:
+            yield _dsn_of(dsn, name)
+        finally:
+            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
+
+
+def _dsn_of(dsn: str, name: str) -> str:
+    """Return a connection string for another database of the server, as a URL for all drivers."""
+    given = conninfo_to_dict(dsn)
+    user = quote(str(given.get("user", "postgres")), safe="")
+    password = given.get("password")
+    secret = f":{quote(str(password), safe='')}" if password else ""
+    host, port = str(given.get("host", "localhost")), given.get("port", 5432)
+    if host.startswith("/"):
+        return f"postgresql://{user}{secret}@/{name}?host={quote(host, safe='')}&port={port}"
+    return f"postgresql://{user}{secret}@{host}:{port}/{name}"
 
 
 def conditions(dsn: str) -> dict[str, Any]:
@@ -55,7 +85,11 @@ def conditions(dsn: str) -> dict[str, Any]:
         **shown,
         "python": platform.python_version(),
         "psycopg": psycopg.__version__,
+        "at": time.strftime("%Y-%m-%d"),
         "cores": os.cpu_count(),
+        "processor": _processor(),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
+        "commit_ms": _commit_ms(dsn),
         "load": round(os.getloadavg()[0], 2),
         "commit": _commit(),
     }
@@ -80,6 +114,24 @@ def say(line: dict[str, Any]) -> None:
 def note(text: str) -> None:
     """Print progress where it is not in the way of the results."""
     print(text, file=sys.stderr, flush=True)
+
+
+def _processor() -> str:
+    found = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
+    return " ".join(found[1].split()) if found else platform.machine()
+
+
+def _commit_ms(dsn: str) -> float:
+    """Return the median of what a small durable commit takes now."""
+    took = []
+    with schema(dsn) as name, psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(f'CREATE SCHEMA "{name}"'.encode())
+        connection.execute(f'CREATE TABLE "{name}".probe (n int)'.encode())
+        for _ in range(40):
+            started = time.monotonic()
+            connection.execute(f'INSERT INTO "{name}".probe VALUES (1)'.encode())
+            took.append(time.monotonic() - started)
+    return round(1000 * statistics.median(took), 2)
 
 
 def _commit() -> str:
