@@ -5,7 +5,7 @@ anew at every call, which costs more than all of the server's answer. Here that 
 statement and connection. What goes over the wire is the same, and so are the rows and the errors.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -27,6 +27,22 @@ _POOLED = (psycopg.errors.InvalidSqlStatementName, psycopg.errors.DuplicatePrepa
 """Another server session than the one that prepared it: a pooler is in between."""
 PLAN_LOST = (*_POOLED, psycopg.errors.FeatureNotSupported)
 """Nothing was executed: the prepared statement is gone, or gives other columns by now."""
+
+
+def _text(value: str) -> bytes:
+    if "\0" in value:
+        raise psycopg.DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes")
+    return value.encode()
+
+
+_TEXT: dict[type, Callable[[Any], bytes | None]] = {
+    str: _text,
+    type(None): lambda _: None,
+    int: lambda value: b"%d" % value,
+    float: lambda value: repr(value).encode(),
+    bool: lambda value: b"t" if value else b"f",
+}
+"""How plain values are written; a subclass of these is none."""
 
 
 class NamedStatements:
@@ -109,14 +125,22 @@ class _Bound:
         self._parameters = written.parameters
         self._formats = [PyFormat.TEXT] * len(written.parameters)
         self._transformer = Transformer.from_context(connection)
+        self._is_utf8 = connection.info.encoding == "utf-8"
         self._columns: tuple[str, ...] | None = None
 
     def values(self, statement: Statement) -> Sequence[Any]:
-        """Return the parameters as text, in the order of their numbers."""
+        """Return the parameters as text, in the order of their numbers.
+
+        psycopg's dumpers are asked where there is more than plain values, or another encoding.
+        """
         given = statement.parameters
-        return self._transformer.dump_sequence(
-            [given[name] for name in self._parameters], self._formats
-        )
+        values = [given[name] for name in self._parameters]
+        if self._is_utf8 and _TEXT.keys() >= {type(value) for value in values}:
+            return [_TEXT[type(value)](value) for value in values]
+        return self._dumped(values)
+
+    def _dumped(self, values: Sequence[Any]) -> Sequence[Any]:
+        return self._transformer.dump_sequence(values, self._formats)
 
     def rows(self, result: PGresult) -> Sequence[Row]:
         """Return a result's rows; how its columns are read is found out with the first."""
