@@ -5,8 +5,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.support.postgres import PrivateServer, fresh_schema, session_server
+
+settings.register_profile("on a machine that others use too", deadline=None)
+settings.load_profile("on a machine that others use too")
 
 
 @pytest.fixture(scope="session")

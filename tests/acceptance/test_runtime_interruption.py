@@ -25,10 +25,10 @@ from tests.support.waiting import wait_until
 
 WORKFLOWS = (
     sink(),
-    sink("brief", timeout=0.4),
-    sink("brief_again", timeout=0.4, retry=RETRY_AT_ONCE),
-    sink("brief_later", timeout=0.4, retry=Retry(max_attempts=2, backoff="constant", base=1.5)),
-    sink("patient", timeout=0.6, retry=Retry(max_attempts=2, backoff="constant", base=1, jitter=0)),
+    sink("brief", timeout=1.5),
+    sink("brief_again", timeout=1.5, retry=RETRY_AT_ONCE),
+    sink("brief_later", timeout=1.5, retry=Retry(max_attempts=2, backoff="constant", base=4)),
+    sink("patient", timeout=0.9, retry=Retry(max_attempts=2, backoff="constant", base=1, jitter=0)),
 )
 STUBBORN = ["hang:swallow", "hang:c", "hang:gil", "hang:busy"]
 GENTLE = ["hang:python", "hang:sleep"]

@@ -41,7 +41,7 @@ def tell(ctx: Context) -> None:
 slow = Workflow("slow")
 
 
-@slow.step(progress_deadline=0.5)
+@slow.step(progress_deadline=1.0)
 def work(ctx: Context) -> None:
     for _ in range(ctx.input["rounds"]):
         progress()

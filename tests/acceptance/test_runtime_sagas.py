@@ -66,8 +66,8 @@ WORKFLOWS = (
     saga(), loop, moving,
     saga("retried", undo_retry=RETRY_AT_ONCE),
     saga("later", undo_retry=LATER),
-    saga("limited", undo_timeout=0.3),
-    saga("slow_step", step_timeout=0.3),
+    saga("limited", undo_timeout=1.0),
+    saga("slow_step", step_timeout=1.0),
     saga("once", max_crashes=1),
 )  # fmt: skip
 

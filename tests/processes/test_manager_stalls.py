@@ -38,7 +38,7 @@ def counted(tree: Tree) -> dict[str, int]:
 def test_a_stopped_manager_loses_its_claims_to_another_node_and_comes_back(
     dsn: str, schema: str, tmp_path: Path
 ) -> None:
-    quick = {"node_timeout": 0.6, "queues": {"default": 2}}
+    quick = {"node_timeout": 1.5, "queues": {"default": 2}}
     with running(dsn, schema, sink(steps=FIVE), **quick) as first:
         gated = first.start(two=f"gate_once:{tmp_path / 'open'}")
         lost = first.pid_in(gated, "two")
@@ -145,7 +145,7 @@ def test_postgresql_stops_under_load_on_two_nodes_and_nobody_is_blamed(
         "queues": {"default": {"concurrency": 2, "poll_interval": 0.2}},
         "heartbeat_interval": 0.3,
         "stale_lock_timeout": 1,
-        "node_timeout": 0.6,
+        "node_timeout": 1.5,
         "stale_job_recovery": {"interval": 0.2},
     }
     workflow = sink(steps=FIVE, timeout=HOUR)
@@ -158,7 +158,7 @@ def test_postgresql_stops_under_load_on_two_nodes_and_nobody_is_blamed(
         wait_until(lambda: tree.sql("SELECT id FROM {s}.step_executions WHERE path = 'five'"))
         pids = {worker["pid"] for node in (tree, other) for worker in node.workers()}
         server.stop()
-        wait_until(outage_of(3.0))
+        wait_until(outage_of(4.0))
         server.start()
         for handle in handles:
             handle.result(timeout=60)
