@@ -4,7 +4,7 @@ Short ones cost more to hand over than to run, so several go at once; a long one
 it waiting, so none do. What was handed ahead can be taken back as long as it has not begun.
 """
 
-MOST = 16
+MOST = 64
 LONGEST_WAIT_SECONDS = 0.05
 """What is handed ahead should be begun within this time, by what the last ones took."""
 LONGEST_REMEMBERED_SECONDS = 2 * LONGEST_WAIT_SECONDS
