@@ -122,7 +122,7 @@ def test_a_worker_killed_while_idle_is_replaced_and_nothing_is_charged(tree: Tre
 def test_a_worker_killed_between_two_attempts_is_charged_with_the_one_to_come(tree: Tree) -> None:
     handle = tree.start("patient", one=["raise", "raise", "ok"])
     worker = tree.pid_in(handle)
-    wait_until(lambda: len(handle.execution().steps) == 1)
+    wait_until(lambda: len(tree.recorded(handle)) == 1)
     kill(worker)
     handle.result(timeout=30)
     assert [(s.attempt, s.error and s.error["type"]) for s in handle.execution().steps[:3]] == [

@@ -91,7 +91,7 @@ def test_a_timeout_counts_as_an_attempt_and_the_last_one_is_final(tree: Tree) ->
 
 def test_a_timeout_with_a_long_back_off_waits_in_the_database(tree: Tree) -> None:
     handle = tree.start("brief_later", one=["hang:sleep", "ok"])
-    wait_until(lambda: [step for step in handle.execution().steps if step.status == "failed"])
+    wait_until(lambda: tree.recorded(handle))
     waiting = handle.execution()
     assert (waiting.status, waiting.locked_by) == ("pending", None)
     assert waiting.scheduled_at > waiting.steps[0].completed_at

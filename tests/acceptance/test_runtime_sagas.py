@@ -138,7 +138,7 @@ def test_a_handler_is_retried_and_a_long_back_off_waits_in_the_database(tree: Tr
     execution = tree.until(soon, "compensated")
     assert [s.attempt for s in execution.steps if s.name == "undo_two"] == [1, 2, 3]
     assert results(execution) == FINE
-    wait_until(lambda: len(late.execution().steps) == 4)
+    wait_until(lambda: len(tree.recorded(late)) == 4)
     between = late.execution()
     assert (between.status, between.locked_by) == ("compensating", None)
     assert results(tree.until(late, "compensated")) == FINE

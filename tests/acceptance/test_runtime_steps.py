@@ -156,7 +156,7 @@ def test_a_short_back_off_is_waited_for_in_place(tree: Tree) -> None:
 
 def test_a_long_back_off_gives_the_slot_back(tree: Tree) -> None:
     handle = tree.start("patient", one=["raise", "ok"])
-    wait_until(lambda: handle.execution().steps)
+    wait_until(lambda: tree.recorded(handle))
     waiting = handle.execution()
     assert (waiting.status, waiting.locked_by) == ("pending", None)
     assert waiting.scheduled_at > waiting.steps[0].completed_at

@@ -19,7 +19,7 @@ from durable_otp import Durable, Runtime, Workflow
 from durable_otp.client.handle import Handle
 from durable_otp.runtime.tree_view import flatten
 from durable_otp.storage.migrator import Migrator
-from durable_otp.workflow.execution import Execution
+from durable_otp.workflow.execution import Execution, StepExecution
 from tests.support.sink import given
 from tests.support.waiting import wait_until
 
@@ -95,6 +95,10 @@ class Tree:
             return lines[runs - 1 :]
 
         return int(wait_until(begun, what=f"body of {step}")[0]["pid"])
+
+    def recorded(self, handle: Handle) -> list[StepExecution]:
+        """Return the attempts of an execution that have ended: one that runs is shown as well."""
+        return [step for step in handle.execution().steps if step.status != "running"]
 
     def until(self, handle: Handle, *statuses: str, timeout: float = 30.0) -> Execution:
         """Wait until an execution has one of these statuses."""
