@@ -46,6 +46,8 @@ class Held:
     """Whether the database has been told of the step that runs."""
     deaths_before_begun: int = 0
     """Workers that died since the last attempt began."""
+    refusal: str = ""
+    """Why PostgreSQL would not take a step that its worker had finished."""
     condemned: Condemnation | None = None
     is_leaving: bool = False
     """Whether the body has taken the interrupt, and is in its `finally` blocks."""
@@ -121,6 +123,7 @@ class Held:
         self.stop_timer()
         self.begun = self.condemned = None
         self.is_leaving = self.is_fresh = False
+        self.refusal = ""
         self.body_over = asyncio.Event()
 
     def begun_json(self) -> dict[str, Any] | None:

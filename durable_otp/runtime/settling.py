@@ -222,6 +222,9 @@ def crash_error(held: Held, reason: ExitReason) -> dict[str, Any]:
     where = f"{_place(held.begun)}, attempt {held.begun.attempt}" if held.begun else "its start"
     fact: dict[str, Any]
     match reason:
+        case _ if held.refusal:
+            how = f"was stopped because PostgreSQL refused a finished step ({held.refusal})"
+            fact = {"refusal": held.refusal}
         case Killed():
             how, fact = "was killed by SIGKILL, perhaps out of memory,", {"signal": "SIGKILL"}
         case Shutdown(term=None):

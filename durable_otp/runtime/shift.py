@@ -20,6 +20,7 @@ from durable_otp.runtime.messages import BegunReport
 from durable_otp.runtime.settings import ManagerSettings
 from durable_otp.runtime.settling import Settling
 from durable_otp.runtime.station import Left, Station
+from durable_otp.storage.connecting import describe_failure
 from durable_otp.storage.queue import Claim
 
 WORD_ON_ITS_WAY = 0.2
@@ -96,7 +97,10 @@ class Shift:
             self._catch_up_with(station)
 
     def _catch_up_with(self, station: Station) -> None:
+        was_alone = any(held.alone for held in station.hand)
         over = station.catch_up()
+        if was_alone and not any(held.alone for held in station.hand):
+            self._manager.look()  # its neighbours may run now
         if over:
             self.crew.done(station, len(over))
         for held in over:
@@ -178,7 +182,8 @@ class Shift:
 
     def _refused(self, held: Held, error: Exception) -> None:
         """Count a step that PostgreSQL will not take as a death of the worker that made it."""
-        emit("step_refused", level=logging.ERROR, execution=held.claim.id, reason=str(error))
+        held.refusal = describe_failure(error)
+        emit("step_refused", level=logging.ERROR, execution=held.claim.id, reason=held.refusal)
         station = next((each for each in self.crew.stations if held in each.hand), None)
         if station is None:
             self.handing_out.held.add(held)

@@ -88,6 +88,8 @@ def test_a_step_that_postgresql_refuses_stops_no_other(dsn: str, schema: str) ->
             handle.result(timeout=SOON)
         execution = tree.until(refused, "failed", timeout=SOON)
         assert execution.error["type"] == "worker_crashed"
+        assert "PostgreSQL refused a finished step" in execution.error["message"]
+        assert "check constraint" in execution.error["refusal"]
         assert all(handle.execution().crashes == 0 for handle in handles)
         assert tree.manager()["restarts"] == 0
 

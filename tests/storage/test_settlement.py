@@ -152,3 +152,10 @@ def test_a_release_counts_nothing_and_is_claimable_at_once(
     for row in map(tables.row, rows):
         assert (row["status"], row["lock_token"], row["crashes"]) == ("pending", None, 0)
         assert row["interruptions"] == 0
+
+
+def test_what_is_released_keeps_its_turn(database: Database, tables: Tables) -> None:
+    row = tables.add("running", due_in=-3600)
+    due = tables.row(row)["scheduled_at"]
+    database.run(release, [(row, OLD)])
+    assert tables.row(row)["scheduled_at"] == due

@@ -104,7 +104,8 @@ RETURNING id::text, status, NULL::text AS parent_id,
 -- name: release
 -- move: release
 -- fenced
--- Given back unharmed: a graceful stop counts nothing. A compensating row keeps its status.
+-- Given back unharmed: a graceful stop counts nothing. A compensating row keeps its status, and
+-- whoever is given back keeps its turn.
 WITH held AS MATERIALIZED (
     SELECT e.id
     FROM durable.workflow_executions e
@@ -116,7 +117,7 @@ WITH held AS MATERIALIZED (
 ), released AS (
     UPDATE durable.workflow_executions e
     SET status = CASE e.status WHEN 'running' THEN 'pending' ELSE e.status END,
-        scheduled_at = durable.now(), updated_at = durable.now(),
+        updated_at = durable.now(),
         lock_token = NULL, locked_by = NULL, locked_at = NULL, begun = NULL
     FROM held
     WHERE e.id = held.id
