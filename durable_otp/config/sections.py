@@ -76,6 +76,23 @@ def _check_workflows(value: Any) -> tuple[Any, ...]:
     return tuple(value)
 
 
+def check_threads(value: int) -> int:
+    """Return how many executions a worker process runs at once."""
+    if value != 1:
+        raise ValueError(
+            f"must be 1, not {value}: this version runs one execution in a worker process; raise "
+            "concurrency instead"
+        )
+    return value
+
+
+def check_disabled(value: bool) -> bool:  # noqa: FBT001 - pydantic's way to check a value
+    """Return whether there is a dashboard."""
+    if value:
+        raise ValueError("must be false: this version has no dashboard")
+    return value
+
+
 Workflows = Annotated[
     tuple[Any, ...], BeforeValidator(_check_workflows), Shown("list of modules", "")
 ]
@@ -172,6 +189,18 @@ class QueueSection(_Section):
         "finished steps of all workers are committed together every few milliseconds; the last "
         "ones run again when the queue's manager or PostgreSQL dies, not when a worker does.",
     )
+    threads: Annotated[StrictInt, AfterValidator(check_threads)] = Field(
+        1,
+        description="Executions that share a worker process, and its fate; this version runs 1.",
+    )
+
+
+class DashboardSection(_Section):
+    """The pages that show every execution and the processes."""
+
+    enabled: Annotated[StrictBool, AfterValidator(check_disabled)] = Field(
+        default=False, description="Whether the tree serves its pages; this version has none."
+    )
 
 
 class SupervisorSection(_Section):
@@ -244,6 +273,7 @@ class Config(_Section):
     queues: dict[QueueName, QueueSection] = Field(
         default_factory=lambda: {"default": QueueSection()}
     )
+    dashboard: DashboardSection = Field(default_factory=DashboardSection)
     supervisor: SupervisorSection = Field(default_factory=SupervisorSection)
     stale_job_recovery: SiblingSection = Field(default_factory=SiblingSection)
     zombie_recovery: SiblingSection = Field(default_factory=SiblingSection)

@@ -37,6 +37,9 @@ poll_interval = "500ms"
 concurrency = 2
 max_memory = "512MB"
 max_executions_per_worker = 1000
+threads = 1
+[dashboard]
+enabled = false
 
 [supervisor]
 max_restarts = 3
@@ -181,8 +184,8 @@ def test_no_refusal_shows_the_password_unless_it_is_put_where_it_does_not_belong
         ("[durable]\nshema = 'x'", "durable.shema", "did you mean schema?"),
         ("[durable]\nschema_name = 'x'", "durable.schema_name", "not a known key"),
         ("[durabel]\n", "durabel", "did you mean durable?"),
-        ("[dashboard]\nenabled = true", "dashboard", "not a known key"),
-        ("[queues.slow]\nthreads = 2", "queues.slow.threads", "not a known key"),
+        ("[dashboard]\nenabled = true", "dashboard.enabled", "has no dashboard"),
+        ("[queues.slow]\nthreads = 2", "queues.slow.threads", "must be 1, not 2"),
         ("[queues.'a b']\nconcurency = 2", 'queues."a b".concurency', "mean concurrency?"),
         ("[queues.slow]\nconcurrency = 'x'", "queues.slow.concurrency", "whole number, not 'x'"),
         ("[queues.slow]\nconcurrency = true", "queues.slow.concurrency", "whole number, not True"),
