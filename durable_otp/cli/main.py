@@ -12,6 +12,7 @@ from durable_otp.cli import (
     check,
     cleanup,
     demo,
+    doctor,
     event,
     failures,
     inspect,
@@ -51,6 +52,7 @@ app.command("input")(provide.provide)
 app.command("event")(event.event)
 app.command("retry")(retry.retry)
 app.command("cleanup")(cleanup.cleanup)
+app.command("doctor")(doctor.doctor)
 app.add_typer(queues.app, name="queues")
 app.add_typer(schedules.app, name="schedules")
 app.add_typer(pg.app, name="pg")
