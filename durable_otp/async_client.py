@@ -157,18 +157,27 @@ class AsyncDurable:
         scheduled_at: datetime | None = None,
         idempotency_key: str | None = None,
         connection: AsyncForeignConnection | None = None,
+        concurrency_key: str | None = None,
+        concurrency: int | None = None,
+        unique_for: timedelta | float | None = None,
+        debounce: timedelta | float | None = None,
     ) -> AsyncHandle:
         """Start an execution; ``connection`` may be an ``AsyncConnection`` of this loop."""
-        (handle,) = await self.start_many(
+        handle = await asyncio.to_thread(
+            self.blocking.start,
             workflow,
-            [input],
-            idempotency_keys=[idempotency_key],
+            input,
             queue=queue,
             priority=priority,
             scheduled_at=scheduled_at,
-            connection=connection,
+            idempotency_key=idempotency_key,
+            connection=None if connection is None else usable_in_threads(connection),
+            concurrency_key=concurrency_key,
+            concurrency=concurrency,
+            unique_for=unique_for,
+            debounce=debounce,
         )
-        return handle
+        return AsyncHandle(handle.id, self)
 
     async def start_many(  # noqa: PLR0913 - the contract's options, by keyword
         self,

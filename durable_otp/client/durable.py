@@ -1,13 +1,14 @@
 """The client of one schema: every question and every order is a method here."""
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Self, overload
+from typing import Any, Self, TypeVar, overload
 
 from durable_otp import config
 from durable_otp.client.families import FamilyQuestions
 from durable_otp.client.handle import Handle, polls
+from durable_otp.client.holding_back import held_back, with_key
 from durable_otp.client.moves import MoveHandling
 from durable_otp.client.operating import OperatorVerbs
 from durable_otp.client.schedules import ScheduleCalls
@@ -18,15 +19,19 @@ from durable_otp.storage import executions, reports
 from durable_otp.storage import queue as claims
 from durable_otp.storage.aftermath import run_ending
 from durable_otp.storage.ending import EndListener
+from durable_otp.storage.flow import start_held_back
 from durable_otp.storage.foreign import ForeignConnection
 from durable_otp.storage.migrator import Migrator
 from durable_otp.storage.moves import MoveSubscription
+from durable_otp.storage.operation import Operation
 from durable_otp.storage.pool import PooledDatabase, known_dsn
 from durable_otp.storage.reports import Filters, Order, Statuses
 from durable_otp.workflow.builder import Workflow
 from durable_otp.workflow.execution import Execution, QueueStats, StateMove
 from durable_otp.workflow.json_form import MAX_BYTES, canonical
 from durable_otp.workflow.state import FINAL, State
+
+Value = TypeVar("Value")
 
 
 class Durable(FamilyQuestions, OperatorVerbs, ScheduleCalls, WaitingCalls):
@@ -81,6 +86,10 @@ class Durable(FamilyQuestions, OperatorVerbs, ScheduleCalls, WaitingCalls):
         scheduled_at: datetime | None = None,
         idempotency_key: str | None = None,
         connection: ForeignConnection | None = None,
+        concurrency_key: str | None = None,
+        concurrency: int | None = None,
+        unique_for: timedelta | float | None = None,
+        debounce: timedelta | float | None = None,
     ) -> Handle:
         """Start an execution.
 
@@ -94,6 +103,12 @@ class Durable(FamilyQuestions, OperatorVerbs, ScheduleCalls, WaitingCalls):
                 returned, whatever its status or input.
             connection: An open psycopg connection in whose transaction the execution is written:
                 it exists only if that commits.
+            concurrency_key: It takes a turn of this key, and has it until its end, waits included;
+                while all turns are taken it is ``waiting``, and they go on by priority and age.
+            concurrency: How many have a turn of the key at once: 1 by default, one after another.
+            unique_for: The idempotency key, or without one the input, is taken for so long only.
+            debounce: It begins when nobody has started it by the same key for so long, with the
+                last input.
 
         Raises:
             InvalidInput: The input does not fit the workflow's type.
@@ -102,16 +117,21 @@ class Durable(FamilyQuestions, OperatorVerbs, ScheduleCalls, WaitingCalls):
             ConfigError: The queue's name is not one.
             ValueError: Another option is not what it should be.
         """
-        (handle,) = self.start_many(
-            workflow,
-            [input],
-            idempotency_keys=[idempotency_key],
-            queue=queue,
-            priority=priority,
+        held = held_back(
+            concurrency_key=concurrency_key,
+            concurrency=concurrency,
+            unique_for=unique_for,
+            debounce=debounce,
+            idempotency_key=idempotency_key,
             scheduled_at=scheduled_at,
-            connection=connection,
         )
-        return handle
+        options = StartOptions(queue, priority, scheduled_at)
+        how, (one,) = self._workflows.prepare(workflow, [input], [idempotency_key], options)
+        if held is None:
+            (id_,) = self._run(connection, executions.start, how, [one])
+        else:
+            id_ = self._run(connection, start_held_back, how, with_key(one, held), held)
+        return Handle(id_, self)
 
     def start_many(  # noqa: PLR0913 - the contract's options, by keyword
         self,
@@ -131,11 +151,18 @@ class Durable(FamilyQuestions, OperatorVerbs, ScheduleCalls, WaitingCalls):
         """
         options = StartOptions(queue, priority, scheduled_at)
         how, new = self._workflows.prepare(workflow, inputs, idempotency_keys, options)
+        return [Handle(id_, self) for id_ in self._run(connection, executions.start, how, new)]
+
+    def _run(
+        self,
+        connection: ForeignConnection | None,
+        operation: Callable[..., Operation[Value]],
+        *args: Any,
+    ) -> Value:
+        """Run an operation, in the caller's transaction if there is one."""
         if connection is None:
-            ids = self._database.run(executions.start, how, new)
-        else:
-            ids = self._database.run_within(connection, executions.start, how, new)
-        return [Handle(id_, self) for id_ in ids]
+            return self._database.run(operation, *args)
+        return self._database.run_within(connection, operation, *args)
 
     def get_execution(self, id: str, steps: bool = False) -> Execution:  # noqa: A002, FBT001, FBT002 - the contract's names
         """Return an execution with its context, and with every attempt of its steps if asked for.

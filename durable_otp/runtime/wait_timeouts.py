@@ -18,6 +18,7 @@ from durable_otp.runtime.settings import SiblingSettings
 from durable_otp.storage import deadlines, waits
 from durable_otp.storage.aftermath import run_ending
 from durable_otp.storage.database import Database
+from durable_otp.storage.flow import pass_all_turns
 from durable_otp.storage.operation import Operation
 
 
@@ -50,6 +51,14 @@ def end_overdue_executions(database: Database, batch_size: int) -> int:
     return count
 
 
+def pass_turns_on(database: Database, batch_size: int) -> int:
+    """Give turns to executions that nobody has given them to; return how many."""
+    count = database.run(pass_all_turns, batch_size)
+    if count:
+        emit("turns_passed", count=count)
+    return count
+
+
 def duties(interval: float) -> tuple[Duty, ...]:
     """Return all that time brings about; ``interval`` (seconds) is for what nobody tells."""
     return (
@@ -58,6 +67,7 @@ def duties(interval: float) -> tuple[Duty, ...]:
         Duty(family_care.give_up_overdue_calls, waits.next_timeout),
         Duty(at_most_every(interval, family_care.attend_left_parents), nobody_knows),
         Duty(at_most_every(interval, family_care.cancel_orphans), nobody_knows),
+        Duty(at_most_every(interval, pass_turns_on), nobody_knows),
     )
 
 

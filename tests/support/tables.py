@@ -14,8 +14,8 @@ from durable_otp.storage.statements import in_schema
 
 TABLES = (
     "workflow_executions, fan_outs, step_executions, waits, events, once_results, pending_inputs, "
-    "scheduled_workflows, schedule_slots, definitions, nodes, queue_managers, queues, commands, "
-    "subscriptions"
+    "scheduled_workflows, schedule_slots, definitions, nodes, queue_managers, queues, "
+    "queue_limits, commands, subscriptions"
 )
 HOLDER = {"locked_by": "somebody", "lock_token": "00000000-0000-4000-8000-000000000001"}
 
