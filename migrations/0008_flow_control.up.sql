@@ -81,12 +81,14 @@ CREATE TRIGGER workflow_executions_moved AFTER UPDATE OF status ON durable.workf
     EXECUTE FUNCTION durable.after_move();
 
 -- What holds for a queue over all nodes: so many executions at once, and so many claims in a time, from
--- a bucket that refills evenly and holds as many as `rate_count`.
+-- a bucket that refills evenly and holds as many as `rate_count`. What an operator has set outlasts
+-- what configurations say.
 CREATE TABLE durable.queue_limits (
     queue        text PRIMARY KEY,
     concurrency  integer CHECK (concurrency >= 1),
     rate_count   integer CHECK (rate_count >= 1),
     rate_seconds double precision CHECK (rate_seconds > 0),
+    by_operator  boolean NOT NULL,
     tokens       double precision NOT NULL DEFAULT 0,
     refilled_at  timestamptz NOT NULL,
     updated_at   timestamptz NOT NULL,

@@ -6,6 +6,7 @@ from typing import Any
 
 from durable_otp.cli.target import Target
 from durable_otp.runtime.tree_view import flatten
+from durable_otp.storage.limits import QueueLimits, all_limits
 from durable_otp.storage.nodes import ALL_NODES, Node, QueueSettings
 from durable_otp.storage.overview import all_queue_settings
 from durable_otp.storage.queue import all_stats
@@ -29,6 +30,7 @@ class QueueView:
     stats: QueueStats
     settings: QueueSettings
     managers: list[Manager] = field(default_factory=list)
+    limits: QueueLimits = field(default_factory=QueueLimits)
 
     @property
     def paused(self) -> bool:
@@ -58,13 +60,14 @@ class QueueView:
             for each in self.managers
         ]
         summary = {"paused": self.paused, "concurrency": self.concurrency, "nodes": nodes}
-        return as_json(self.stats) | summary
+        return as_json(self.stats) | summary | {"limits": as_json(self.limits)}
 
 
 def queue_views(target: Target, nodes: list[Node]) -> dict[str, QueueView]:
     """Return every queue that has rows, a manager or a setting, by its name."""
     stats = target.run(all_stats)
     settings = target.run(all_queue_settings)
+    limits = target.run(all_limits)
     managers: dict[str, list[Manager]] = {}
     for node in nodes:
         for queue, manager in managers_of(node):
@@ -75,8 +78,9 @@ def queue_views(target: Target, nodes: list[Node]) -> dict[str, QueueView]:
             stats.get(queue) or QueueStats(queue),
             for_all.get(queue, QueueSettings()),
             managers.get(queue, []),
+            limits.get(queue, QueueLimits()),
         )
-        for queue in sorted({*stats, *managers, *for_all})
+        for queue in sorted({*stats, *managers, *for_all, *limits})
     }
 
 

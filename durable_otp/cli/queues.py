@@ -13,16 +13,18 @@ from durable_otp.cli.target import Target, Where, opened
 from durable_otp.cli.times import seconds_of
 from durable_otp.clock import Deadline
 from durable_otp.config import Config, from_mapping
+from durable_otp.config.quantities import read_rate
 from durable_otp.errors import DurableError
 from durable_otp.otp.program import pause as wait
 from durable_otp.runtime.tree import connections
+from durable_otp.storage.limits import QueueLimits, remove_limits, set_limits
 from durable_otp.storage.nodes import ALL_NODES, Node, set_queue
 from durable_otp.storage.queue import check_queue, get_stats
 from durable_otp.storage.server_limits import connection_limit
 
 LOOK_EVERY = 0.2
 
-app = typer.Typer(help="The queues: list, pause, resume, scale and drain them.")
+app = typer.Typer(help="The queues: list, pause, resume, scale, limit and drain them.")
 
 QueueArgument = Annotated[str, typer.Argument(metavar="QUEUE", help="The queue's name.")]
 
@@ -99,6 +101,35 @@ def scale(
 
 
 @app.command()
+def limit(
+    *,
+    context: typer.Context,
+    queue: QueueArgument,
+    concurrency: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Executions in flight on all nodes together."),
+    ] = None,
+    rate: Annotated[
+        str | None, typer.Option(metavar="RATE", help='Claims in a time, such as "100/1m".')
+    ] = None,
+    none: Annotated[bool, typer.Option("--none", help="Remove what is set.")] = False,
+    config: ConfigOption = None,
+    dsn: DsnOption = None,
+    schema: SchemaOption = None,
+) -> None:
+    """Limit a queue on all nodes together, whatever their configurations say."""
+    limits = _limits(concurrency, rate)
+    if limits.are_none is not none:
+        raise UsageMistake("Give --concurrency, --rate or both, or --none alone.")
+    with opened(Where(config, dsn, schema).over(context.obj)) as target:
+        if none:
+            target.run(remove_limits, check_queue(queue))
+        else:
+            target.run(set_limits, check_queue(queue), limits, by_operator=True)
+        say(f"{'no limits' if none else 'limited'} {queue!r} on all nodes")
+
+
+@app.command()
 def drain(
     *,
     context: typer.Context,
@@ -120,6 +151,16 @@ def drain(
                 raise DurableError(f"{left} after {timeout}; the queue stays paused.")
             wait(LOOK_EVERY)
         say(f"drained {queue!r} {_reach(target, queue, node)}")
+
+
+def _limits(concurrency: int | None, rate: str | None) -> QueueLimits:
+    if rate is None:
+        return QueueLimits(concurrency)
+    try:
+        wanted = read_rate(rate)
+    except ValueError as error:
+        raise UsageMistake(f"--rate {error}.") from None
+    return QueueLimits(concurrency, wanted.count, wanted.seconds)
 
 
 def _set(

@@ -9,10 +9,20 @@ from pydantic import BeforeValidator
 from durable_otp.durations import UNIT_SECONDS, in_seconds, parse_duration
 
 LONGEST_DURATION = 100 * 365 * 86400.0
+LARGEST_COUNT = 2**31 - 1
 LARGEST_SIZE = 255 * 1024 * 1024  # jsonb holds less than 256 MB
 
+_RATE_TEXT = re.compile(r"\s*(\d+)\s*/\s*(.+?)\s*")
 _UNIT_BYTES = {"B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3}
 _SIZE_TEXT = re.compile(r"\s*(\d+)\s*(B|KB|MB|GB)\s*")
+
+
+@dataclass(frozen=True)
+class Rate:
+    """So many in so many seconds."""
+
+    count: int
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -68,6 +78,25 @@ def read_json_size(value: Any) -> int:
     return size
 
 
+def read_rate(value: Any) -> Rate:
+    """Return a rate from a text such as "100/1m" or "5/s"."""
+    match = _RATE_TEXT.fullmatch(value) if isinstance(value, str) else None
+    if isinstance(value, Rate):
+        return value
+    if match is None:
+        raise ValueError(f'must be a rate such as "100/1m" or "5/s", not {value!r}')
+    period = match[2] if match[2][0].isdigit() else f"1{match[2]}"
+    count, seconds = int(match[1]), read_positive_duration(period)
+    if not 1 <= count <= LARGEST_COUNT:
+        raise ValueError(f"must be at least 1 and at most {LARGEST_COUNT} in a time, not {value!r}")
+    return Rate(count, seconds)
+
+
+def show_rate(rate: Rate) -> str:
+    """Return a rate as an operator would write it."""
+    return f"{rate.count}/{show_duration(rate.seconds)}"
+
+
 def show_duration(seconds: float) -> str:
     """Return seconds as an operator writes them: in the largest unit without a fraction."""
     for unit in sorted(UNIT_SECONDS, key=UNIT_SECONDS.__getitem__, reverse=True):
@@ -91,4 +120,5 @@ _SIZE = Shown("size", "bytes")
 Duration: TypeAlias = Annotated[float, BeforeValidator(read_duration), _DURATION]
 PositiveDuration: TypeAlias = Annotated[float, BeforeValidator(read_positive_duration), _DURATION]
 Size: TypeAlias = Annotated[int, BeforeValidator(read_size), _SIZE]
+RateLimit: TypeAlias = Annotated[Rate, BeforeValidator(read_rate), Shown("rate", "in a time")]
 JsonSize: TypeAlias = Annotated[int, BeforeValidator(read_json_size), _SIZE]

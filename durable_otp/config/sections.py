@@ -22,6 +22,7 @@ from durable_otp.config.quantities import (
     Duration,
     JsonSize,
     PositiveDuration,
+    RateLimit,
     Shown,
     Size,
     show_duration,
@@ -188,6 +189,14 @@ class QueueSection(_Section):
         description='`"each"`: every step is committed before the next begins. `"batched"`: '
         "finished steps of all workers are committed together every few milliseconds; the last "
         "ones run again when the queue's manager or PostgreSQL dies, not when a worker does.",
+    )
+    global_concurrency: Count | None = Field(
+        None, description="Executions in flight on all nodes together."
+    )
+    rate_limit: RateLimit | None = Field(
+        None,
+        description='How often all nodes together may claim one, such as `"100/1m"`: a bucket of '
+        "so many that refills evenly.",
     )
     threads: Annotated[StrictInt, AfterValidator(check_threads)] = Field(
         1,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from durable_otp.errors import ConfigError, DatabaseUnreachable
 from durable_otp.runtime.settings import DatabaseSettings, ManagerSettings
 from durable_otp.storage.async_database import AsyncDatabase
+from durable_otp.storage.limits import Fetched, fetch_within_limits
 from durable_otp.storage.queue import Claim, fetch_jobs
 from durable_otp.storage.settlement import HeldClaim, refresh
 from durable_otp.workflow.execution import Job, Settled
@@ -29,7 +30,7 @@ class Claims(Protocol):
     def open(self, workflows: Workflows) -> None:
         """Get ready to claim executions of these workflows; raises ConfigError."""
 
-    async def fetch(self, limit: int) -> list[Claim]:
+    async def fetch(self, limit: int, *, is_limited: bool) -> Fetched:
         """Claim up to so many executions; raises DatabaseUnreachable."""
 
     async def refresh(self, held: list[HeldClaim]) -> dict[str, Settled]:
@@ -49,11 +50,12 @@ class DatabaseClaims:
         """Take note of what may be claimed."""
         self._workflows = workflows
 
-    async def fetch(self, limit: int) -> list[Claim]:
-        """Claim up to so many executions."""
-        return await self._database.run(
-            fetch_jobs, self._queue, limit, self._manager, self._workflows
-        )
+    async def fetch(self, limit: int, *, is_limited: bool) -> Fetched:
+        """Claim up to so many executions; fewer, if the limits of the queue say so."""
+        named = (self._queue, limit, self._manager, self._workflows)
+        if is_limited:
+            return await self._database.run(fetch_within_limits, *named)
+        return Fetched(await self._database.run(fetch_jobs, *named))
 
     async def refresh(self, held: list[HeldClaim]) -> dict[str, Settled]:
         """Keep claims alive; return how each lock token fared."""
@@ -73,11 +75,11 @@ class AdapterClaims:
         name = cast("str", self._settings.adapter)
         self._adapter = open_adapter(name, self._settings.database, workflows)
 
-    async def fetch(self, limit: int) -> list[Claim]:
+    async def fetch(self, limit: int, *, is_limited: bool) -> Fetched:  # noqa: ARG002 - limits are PostgreSQL's own
         """Claim up to so many executions."""
         fetch_jobs = self._opened().fetch_jobs
         jobs = await _in_thread(fetch_jobs, self._settings.queue, limit, self._manager)
-        return [_claim(job) for job in jobs]
+        return Fetched([_claim(job) for job in jobs])
 
     async def refresh(self, held: list[HeldClaim]) -> dict[str, Settled]:
         """Keep claims alive; return how each lock token fared."""

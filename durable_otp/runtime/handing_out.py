@@ -36,6 +36,8 @@ class HandingOut:
         self._crew = crew
         self._catch_up = catch_up
         self._on_surplus = on_surplus
+        self.one_each = False
+        """Whether nothing is handed ahead: what is, counts against the limits of all nodes."""
         self._ahead = Ahead()
         self._runs = 0
         self._look: asyncio.TimerHandle | None = None
@@ -46,12 +48,17 @@ class HandingOut:
         """Return how many to claim: none before half of what was handed ahead is done."""
         if any(held.alone for held in self.held):
             return 0
-        most = 1 + self._ahead.count
+        most = self._most
         stations = self._usable(concurrency)
         wanted = sum(self._crew.room(station, most) for station in stations) - len(self.ready)
         if any(station.is_idle for station in stations) or 2 * wanted >= most * len(stations):
             return max(0, wanted)
         return 0
+
+    @property
+    def _most(self) -> int:
+        """How many a worker may have in its hand."""
+        return 1 if self.one_each else 1 + self._ahead.count
 
     def take(self, claimed: Iterable[Held]) -> None:
         """Take note of new claims."""
@@ -69,7 +76,7 @@ class HandingOut:
 
     def hand_out(self, concurrency: int) -> bool:
         """Give what is ready to workers; one that must be alone waits until it is."""
-        most = 1 + self._ahead.count
+        most = self._most
         stations = self._usable(concurrency)
         room = {station: self._crew.room(station, most) for station in stations}
         places = [(len(place.hand), place.number, place) for place in stations if room[place]]

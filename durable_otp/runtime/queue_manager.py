@@ -121,6 +121,11 @@ class QueueManager:
         """Whether nothing is to be claimed."""
         return self._stopping or self._operators is None or self._operators.paused
 
+    @property
+    def _is_limited(self) -> bool:
+        """Whether something holds for the queue over all nodes."""
+        return self._operators is not None and self._operators.is_limited
+
     def look(self) -> None:
         """Have the queue looked at soon: something changed, or something was notified."""
         self._nothing_until = 0.0
@@ -154,9 +159,11 @@ class QueueManager:
         wanted = 0 if self.is_paused else self._shift.wanted()
         if wanted <= 0:
             return self._settings.poll_interval
-        claims = await self._claims.fetch(wanted)
-        self._shift.take(claims)
-        if len(claims) == wanted:
+        fetched = await self._claims.fetch(wanted, is_limited=self._is_limited)
+        self._shift.take(fetched.claims)
+        if fetched.more_in is not None:
+            return min(self._settings.poll_interval, fetched.more_in)
+        if len(fetched.claims) == wanted:
             return 0.0 if self._shift.wanted() > 0 else self._settings.poll_interval
         due = await self._database.run(next_due, self._settings.queue)
         rest = min(self._settings.poll_interval, max(0.001, due or self._settings.poll_interval))
@@ -205,6 +212,7 @@ class QueueManager:
             return
         self._operators = settings
         self._crew.resize(self.concurrency)
+        self._shift.handing_out.one_each = settings.is_limited
         if self.is_paused:
             self._shift.handing_out.take_all_back()
         self.look()

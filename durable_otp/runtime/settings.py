@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from durable_otp.runtime.carried import Carried
+from durable_otp.storage.limits import QueueLimits
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class ManagerSettings:
     max_memory: int | None
     max_executions_per_worker: int | None
     adapter: str | None
+    limits: QueueLimits = field(default_factory=QueueLimits)
+    """What the configuration says of all nodes together."""
 
     @property
     def title(self) -> str:

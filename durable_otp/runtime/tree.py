@@ -3,6 +3,7 @@
 from urllib.parse import quote
 
 from durable_otp.config import Config
+from durable_otp.config.sections import QueueSection
 from durable_otp.otp import ChildSpec, SupervisorFlags, SupervisorSpec
 from durable_otp.runtime.carried import Carried
 from durable_otp.runtime.pruner import pruner
@@ -21,6 +22,7 @@ from durable_otp.runtime.stale_job_recovery import stale_job_recovery
 from durable_otp.runtime.tree_view import MANAGER
 from durable_otp.runtime.wait_timeouts import wait_timeouts
 from durable_otp.runtime.zombie_recovery import zombie_recovery
+from durable_otp.storage.limits import QueueLimits
 
 SIBLINGS = {
     "stale_job_recovery": stale_job_recovery,
@@ -112,6 +114,7 @@ def _manager(
         max_memory=section.max_memory,
         max_executions_per_worker=section.max_executions_per_worker,
         adapter=durable.adapter,
+        limits=_limits(section),
     )
     return ChildSpec(
         manager_id(queue),
@@ -121,6 +124,13 @@ def _manager(
         shutdown="infinity",
         start_timeout=MANAGER_START_TIMEOUT,
     )
+
+
+def _limits(section: QueueSection) -> QueueLimits:
+    rate = section.rate_limit
+    if rate is None:
+        return QueueLimits(section.global_concurrency)
+    return QueueLimits(section.global_concurrency, rate.count, rate.seconds)
 
 
 def _sibling(config: Config, database: DatabaseSettings, title: str, name: str) -> ChildSpec:

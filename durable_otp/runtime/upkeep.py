@@ -20,6 +20,7 @@ from durable_otp.runtime.settings import ManagerSettings
 from durable_otp.storage.aftermath import Ended
 from durable_otp.storage.async_database import AsyncDatabase
 from durable_otp.storage.families import children_ended
+from durable_otp.storage.limits import set_limits
 from durable_otp.storage.nodes import (
     ManagerId,
     QueueSettings,
@@ -119,6 +120,9 @@ class Upkeep:
             await self._holder.run_operation(forget_managers, dead)
             emit("predecessor_recovered", queue=self._settings.queue, claims=lost)
         await self._recover([self._holder.id.id], counted=False)
+        if not self._connections_seen and not self._settings.limits.are_none:
+            limits = self._settings.limits
+            await database.run(set_limits, self._settings.queue, limits, by_operator=False)
         await self._read_settings()
         self._connections_seen = database.connections_opened
 

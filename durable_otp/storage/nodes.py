@@ -28,10 +28,17 @@ class ManagerId:
 
 @dataclass(frozen=True)
 class QueueSettings:
-    """What operators have set: whether a queue is paused, and how many it may run (None: unset)."""
+    """What operators have set: whether a queue is paused, and how many it may run (None: unset).
+
+    Attributes:
+        paused: Whether nothing is claimed.
+        concurrency: How many a node may run.
+        is_limited: Whether something holds for all nodes together (`storage.limits`).
+    """
 
     paused: bool = False
     concurrency: int | None = None
+    is_limited: bool = False
 
 
 @dataclass(frozen=True)

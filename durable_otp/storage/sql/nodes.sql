@@ -56,7 +56,8 @@ RETURNING pg_notify('durable:command', '');
 -- What holds for a queue on a node: paused if either says so, the node's own number before all's.
 SELECT coalesce(bool_or(paused), false) AS paused,
        coalesce(max(concurrency) FILTER (WHERE node_id <> ''),
-                max(concurrency) FILTER (WHERE node_id = '')) AS concurrency
+                max(concurrency) FILTER (WHERE node_id = '')) AS concurrency,
+       EXISTS (SELECT FROM durable.queue_limits l WHERE l.queue = %(queue)s) AS is_limited
 FROM durable.queues
 WHERE queue = %(queue)s AND node_id IN ('', %(node_id)s);
 
