@@ -5,7 +5,7 @@ way an attempt can end has a function below, and each of them makes one committe
 """
 
 import random
-from typing import Any
+from typing import Any, TypeGuard
 
 from durable_otp.clock import monotonic
 from durable_otp.engine.child_calls import ChildCalls
@@ -46,6 +46,7 @@ from durable_otp.engine.position import (
 )
 from durable_otp.engine.step_run import StepRun
 from durable_otp.engine.step_runner import run_node
+from durable_otp.engine.transactional import Attempted, attempt_in_transaction
 from durable_otp.errors import ClaimLost, InvalidInput, SerializationError, StepInterrupted
 from durable_otp.workflow.compensations import compensation_of
 from durable_otp.workflow.context import Context
@@ -162,27 +163,52 @@ class _Execution:
             return self._journal.visit(node.path)
         return VisitRecord()
 
-    def _attempt(
-        self, node: Node, position: Position, record: VisitRecord
-    ) -> tuple[Attempt, Accepted | Unfinished, float]:
+    def _attempt(self, node: Node, position: Position, record: VisitRecord) -> Attempted:
+        """Run a node once; one with a transaction is recorded with it."""
+        if not _has_transaction(node):
+            return self._attempt_once(node, position, record, None)
+
+        def attempt(connection: Any) -> Attempted:
+            return self._attempt_once(node, position, record, connection)
+
+        def completion(attempted: Attempted) -> Completion | None:
+            made, end, duration = attempted
+            if not isinstance(end, Accepted):
+                return None
+            return self._completion(made, node, end, duration)
+
+        def allows(error: Exception) -> bool:
+            return node.retry.allows(error, record.failed_attempts + 1)
+
+        return attempt_in_transaction(self._journal, attempt, completion, allows)
+
+    def _attempt_once(
+        self, node: Node, position: Position, record: VisitRecord, connection: Any
+    ) -> Attempted:
         number = record.recorded_attempts + 1
         attempt = Attempt(position.number, node.path, node.name, node.kind, record.visit, number)
         self._host.start_capture()
         self._host.begun(_begun(attempt, node, record))
         started = monotonic()
-        end = self._run(node, attempt, position, record)
+        end = self._run(node, attempt, position, record, connection)
         self._host.ended()
         return attempt, self._accepted(node, end, position), monotonic() - started
 
     def _run(
-        self, node: Node, attempt: Attempt, position: Position, record: VisitRecord
+        self,
+        node: Node,
+        attempt: Attempt,
+        position: Position,
+        record: VisitRecord,
+        connection: Any,
     ) -> AttemptEnd:
         most = self._limits.max_payload
         once = OnceResults(self._journal.once_results, attempt.path, attempt.visit, most)
         children = ChildCalls(attempt, self._family, self._host, most)
 
         def step_run(given: VisitRecord) -> StepRun:
-            return StepRun(self._context(attempt, position), given, self._host, once, children)
+            context = self._context(attempt, position)
+            return StepRun(context, given, self._host, once, children, connection)
 
         if not isinstance(node, Parallel | Each):
             return run_node(node, step_run(record), self._host, most)
@@ -227,32 +253,38 @@ class _Execution:
             max_payload=self._limits.max_payload,
         )
 
-    def _checkpoint(
+    def _completion(
         self, attempt: Attempt, node: Node, accepted: Accepted, duration: float
-    ) -> Position | Outcome:
+    ) -> Completion:
         end, reached = accepted
         next_path = end.next_path
         snapshot = next_path is not None and needs_snapshot(reached)
-        self._journal.checkpoint(
-            Completion(
-                attempt=attempt,
-                output=end.output,
-                changes=end.changes,
-                snapshot=reached.context if snapshot else None,
-                next_path=next_path,
-                jumps=reached.jumps,
-                logs=self._host.captured(),
-                duration=duration,
-                compensation=compensation_of(node),
-                results=end.results,
-                value=self._value(end, reached) if next_path is None else None,
-            )
+        return Completion(
+            attempt=attempt,
+            output=end.output,
+            changes=end.changes,
+            snapshot=reached.context if snapshot else None,
+            next_path=next_path,
+            jumps=reached.jumps,
+            logs=self._host.captured(),
+            duration=duration,
+            compensation=compensation_of(node),
+            results=end.results,
+            value=self._value(end, reached) if next_path is None else None,
         )
+
+    def _checkpoint(
+        self, attempt: Attempt, node: Node, accepted: Accepted, duration: float
+    ) -> Position | Outcome:
+        """Record a completed step, unless its own transaction has, and go on."""
+        completion, reached = self._completion(attempt, node, accepted, duration), accepted.reached
+        if not _has_transaction(node):
+            self._journal.checkpoint(completion)
         self._visits[attempt.path] = attempt.visit
-        self._results = self._results if end.results is None else end.results
-        if next_path is None:
+        self._results = self._results if completion.results is None else completion.results
+        if completion.next_path is None:
             return Outcome.COMPLETED
-        return with_snapshot(reached) if snapshot else reached
+        return reached if completion.snapshot is None else with_snapshot(reached)
 
     def _value(self, end: Returned, reached: Position) -> Any:
         """Return what a block's child gives; None for what is no such child."""
@@ -279,6 +311,10 @@ class _Execution:
         self._journal.record_failure(failure)
         waited = self._host.pause(delay) and not self._host.stopping
         return None if waited else Outcome.RELEASED
+
+
+def _has_transaction(node: Node) -> TypeGuard[Step]:
+    return isinstance(node, Step) and node.transaction
 
 
 def _begun(attempt: Attempt, node: Node, record: VisitRecord) -> Begun:

@@ -4,7 +4,7 @@ A journal belongs to one claim. Every write holds only while the claim's lock to
 raises `ClaimLost` otherwise; a write whose answer was lost is repeated under the same row id.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
@@ -97,6 +97,10 @@ class Failure(NamedTuple):
     duration: float
 
 
+class TransactionRefused(Exception):  # noqa: N818 - reads as the sentence it reports
+    """A step's transaction cannot be committed; the cause says why."""
+
+
 class Journal(Protocol):
     """What the engine needs remembered; each method is one committed write or one read."""
 
@@ -112,6 +116,18 @@ class Journal(Protocol):
 
     def checkpoint(self, completion: Completion) -> None:
         """Record a completed step; without a ``next_path`` the execution is completed with it."""
+
+    def in_transaction(self, run: Callable[[Any], Completion | None]) -> None:
+        """Run a step's body and record its completion in one transaction; blocks.
+
+        Args:
+            run: Called with the connection; returns what is to be recorded, or None when the step
+                has not completed and nothing is to be kept. It is called again when the connection
+                is lost before the commit.
+
+        Raises:
+            TransactionRefused: The database takes the transaction as the body has left it not.
+        """
 
     def record_failure(self, failure: Failure) -> None:
         """Record a failed attempt that the same worker follows up."""

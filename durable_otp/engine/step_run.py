@@ -15,7 +15,7 @@ from durable_otp.engine.failure import DefinitionChanged
 from durable_otp.engine.host import Host
 from durable_otp.engine.journal import Answer, VisitRecord
 from durable_otp.engine.once_journal import OnceResults
-from durable_otp.errors import WaitTimeout
+from durable_otp.errors import Fatal, WaitTimeout
 from durable_otp.workflow.child_call import ChildMaker
 from durable_otp.workflow.context import Context
 from durable_otp.workflow.suspension import Suspension, WaitRequest, described
@@ -31,8 +31,11 @@ class StepRun:
         host: Host,
         once: OnceResults | None,
         children: ChildMaker | None,
+        connection: Any = None,
     ) -> None:
         self.context = context
+        self.connection = connection
+        """Of the step's transaction, if it has one: nothing but what is done there is kept."""
         self._children = children
         self.changed: DefinitionChanged | None = None
         self.suspensions: list[tuple[int, WaitRequest]] = []
@@ -52,6 +55,7 @@ class StepRun:
             WaitTimeout: Its time is over, and it has no value for that.
             DefinitionChanged: An earlier run asked for something else at this place.
         """
+        self._refuse_in_transaction("wait")
         with self._turn:
             ordinal, self._asked = self._asked, self._asked + 1
         earlier = self._record.answers.get(ordinal)
@@ -71,15 +75,25 @@ class StepRun:
     @property
     def children(self) -> ChildMaker:
         """What makes the executions that the body calls or starts."""
+        self._refuse_in_transaction("call or start workflows")
         if self._children is None:
             raise RuntimeError("this run has no children")
         return self._children
 
     def once(self, key: str, call: Callable[[], Any]) -> Any:
         """Return what is kept under a key, or keep and return the result of a call."""
+        self._refuse_in_transaction("use once()")
         if self._once is None:
             raise RuntimeError("nothing is kept for this run")
         return self._once.result(key, call)
+
+    def _refuse_in_transaction(self, what: str) -> None:
+        """Raise if what is asked for would have to be kept when the transaction is not."""
+        if self.connection is not None:
+            raise Fatal(
+                f"Step {self.context.step!r} runs in a transaction and cannot {what}; do that in "
+                "a step before it."
+            )
 
     def now(self) -> datetime:
         """Return the database's time."""

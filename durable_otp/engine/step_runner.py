@@ -82,7 +82,9 @@ def keep(step: Step, run: StepRun, output: Any) -> None:
 
 
 def _call(step: Step, run: StepRun) -> Any:
-    arguments = (run.context,) if step.takes_context else ()
+    arguments: tuple[Any, ...] = (run.context,) if step.takes_context else ()
+    if step.transaction:
+        arguments += (run.connection,)
     if step.is_async:
         return asyncio.run(step.function(*arguments))
     return step.function(*arguments)

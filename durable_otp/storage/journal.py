@@ -1,6 +1,6 @@
 """The engine's journal in PostgreSQL: one committed, fenced write per step."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -29,6 +29,7 @@ from durable_otp.storage.journal_writing import (
 from durable_otp.storage.once import PostgresOnceJournal
 from durable_otp.storage.operation import Operation, Row, transaction
 from durable_otp.storage.statements import Statement
+from durable_otp.storage.step_transaction import run_in_transaction
 from durable_otp.storage.waits import asked, suspend, suspend_and_look
 from durable_otp.workflow.suspension import WaitRequest
 
@@ -69,6 +70,20 @@ class PostgresJournal:
             self._writer.run(record_step_and_close_waits, step, name)
         else:
             self._writer.write(name, completed_parameters(completion))
+
+    def in_transaction(self, run: Callable[[Any], Completion | None]) -> None:
+        """Run a step's body and record its completion in one transaction."""
+
+        def body(connection: Any) -> tuple[str, Parameters] | None:
+            completion = run(connection)
+            if completion is None:
+                return None
+            name = "complete" if completion.next_path is None else "checkpoint"
+            return name, self._writer.claimed(completed_parameters(completion))
+
+        rows = run_in_transaction(self._database, body)
+        if rows is not None:
+            self._writer.written(rows)
 
     def leaves_open(self, path: str, visit: int) -> bool:
         """Return whether a visit has open waits, which its checkpoint has to close."""

@@ -75,6 +75,18 @@ class JournalWriter:
             ClaimLost: It has written nothing.
         """
         rows = self._database.run(operation, parameters | self._claim, *args)
+        return self.written(rows)
+
+    def claimed(self, parameters: Parameters) -> Parameters:
+        """Return a new row's parameters with its id and the claim that it is written under."""
+        return {"step_id": new_id(), **parameters} | self._claim
+
+    def written(self, rows: Sequence[Row]) -> Sequence[Row]:
+        """Return the rows of a write that is committed, after telling a child's parent.
+
+        Raises:
+            ClaimLost: There are none.
+        """
         if not rows:
             raise ClaimLost(
                 f"Execution {self._holder.id} is held under another lock token now: this worker's "

@@ -17,6 +17,7 @@ def run_inline(
     events: Mapping[str, Any] | None = None,
     inputs: Mapping[str, Any] | None = None,
     until: Callable[[Execution], bool] | None = None,
+    connection: Any = None,
 ) -> Execution:
     """Run an execution in memory until it ends or nothing can wake it; return it with its steps.
 
@@ -31,6 +32,8 @@ def run_inline(
         inputs: An answer for each name, given whenever an input of this name is asked for.
         until: Asked before each step, with the execution as it is then; a true answer ends the run,
             and the step that would have come is ``current_step``.
+        connection: An open psycopg connection for steps with a transaction, which run in
+            transactions of it.
 
     Raises:
         InputRejected: An answer does not fit what was asked for.
@@ -43,7 +46,7 @@ def run_inline(
     if until is not None and not callable(until):
         raise TypeError(f"until must be a function of an execution, not {until!r}.")
     given = Given(events=tuple(_events(events or {})), inputs=_inputs(inputs or {}))
-    world = World(workflow, input, given, until)
+    world = World(workflow, input, given, until, connection)
     world.run_to_the_end()
     return world.execution
 

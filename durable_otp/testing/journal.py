@@ -4,11 +4,12 @@ Everything is kept in its JSON form, so a value that user code goes on changing 
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 from durable_otp.engine.journal import Completion, Entry, Failure, VisitRecord
-from durable_otp.errors import ClaimLost
+from durable_otp.errors import ClaimLost, Fatal
 from durable_otp.testing import asking
 from durable_otp.testing.family_journal import MemoryFamilyJournal
 from durable_otp.testing.known import KnownWorkflows
@@ -17,6 +18,20 @@ from durable_otp.testing.rows import ExecutionRow, StepRow, copied
 from durable_otp.testing.undoing import MemoryCompensationJournal
 from durable_otp.workflow.state import Move, State, StepState
 from durable_otp.workflow.suspension import WaitRequest
+
+
+class _KeepNothing(Exception):  # noqa: N818 - an order, no error
+    """What a step without a completion has written is rolled back."""
+
+
+class NoDatabase:
+    """The connection of a step with a transaction, where the test has given none."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise Fatal(
+            f"A step with a transaction asked its connection for {name!r}, and there is no "
+            "database here; give the test's connection=..."
+        )
 
 
 class MemoryJournal:
@@ -60,6 +75,22 @@ class MemoryJournal:
             self._ledger.move(row, Move.COMPLETE)
         else:
             row.resumes_at = completion.next_path
+
+    def in_transaction(self, run: Callable[[Any], Completion | None]) -> None:
+        """Run a step's body and record its completion in a transaction of the test's connection."""
+        connection = self._ledger.connection
+        if connection is None:
+            self._checkpoint_of(run, NoDatabase())
+            return
+        with suppress(_KeepNothing), connection.transaction():
+            if not self._checkpoint_of(run, connection):
+                raise _KeepNothing
+
+    def _checkpoint_of(self, run: Callable[[Any], Completion | None], connection: Any) -> bool:
+        completion = run(connection)
+        if completion is not None:
+            self.checkpoint(completion)
+        return completion is not None
 
     def record_failure(self, failure: Failure) -> None:
         """Record a failed attempt that the same worker follows up."""

@@ -38,7 +38,9 @@ PLAIN_BEGINNING = Beginning()
 class Ledger:
     """What PostgreSQL would hold, and its time; begins at this machine's time."""
 
-    def __init__(self) -> None:
+    def __init__(self, connection: Any = None) -> None:
+        self.connection = connection
+        """The test's, for steps with a transaction."""
         self.now = datetime.fromtimestamp(wall_clock(), UTC)
         self.rows: dict[str, ExecutionRow] = {}
         self.live: dict[str, ExecutionRow] = {}

@@ -15,11 +15,18 @@ from durable_otp.workflow.wait import check_wait_name
 class WorkflowTester:
     """An execution in memory whose time and whose answers are the test's to give.
 
-    It runs, in the test's thread, to its first suspension or to its end.
+    It runs, in the test's thread, to its first suspension or to its end. ``connection`` is an open
+    psycopg connection for steps with a transaction.
     """
 
-    def __init__(self, workflow: Workflow, input: Any = None) -> None:  # noqa: A002 - the contract's name
-        self._world = World(workflow, input)
+    def __init__(
+        self,
+        workflow: Workflow,
+        input: Any = None,  # noqa: A002 - the contract's name
+        *,
+        connection: Any = None,
+    ) -> None:
+        self._world = World(workflow, input, connection=connection)
         self._world.run_due()
 
     def __repr__(self) -> str:

@@ -58,12 +58,13 @@ class World:
         input_: Any,
         given: Given | None = None,
         until: Until | None = None,
+        connection: Any = None,
     ) -> None:
         if not isinstance(workflow, Workflow):
             raise TypeError(f"workflow must be a Workflow, not {workflow!r}.")
         definition = workflow.definition()
         _, form = definition.validate_input(input_, max_bytes=LIMITS.max_payload)
-        self.ledger = Ledger()
+        self.ledger = Ledger(connection)
         self.root = self.ledger.start(
             definition, form, Beginning(deadline_at=self.ledger.after(definition.timeout))
         )

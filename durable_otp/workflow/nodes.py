@@ -27,6 +27,7 @@ class Step:
         progress_deadline: Seconds that its body may go without calling ``progress()``.
         targets: The nodes that a decision says it may jump to; None when it does not say.
         compensate: The name of the handler that undoes a completed visit, if it has one.
+        transaction: Whether its body, ``f(ctx, connection)``, runs in its checkpoint's transaction.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Step:
     targets: tuple[str, ...] | None = None
     progress_deadline: float | None = None
     compensate: str | None = None
+    transaction: bool = False
 
     def description(self) -> dict[str, Any]:
         """Return the node's published form."""
@@ -54,6 +56,8 @@ class Step:
             "returns": self.returns,
             "compensate": self.compensate,
         }
+        if self.transaction:
+            described["transaction"] = True
         if self.progress_deadline is not None:
             described["progress_deadline"] = self.progress_deadline
         if self.targets is not None:

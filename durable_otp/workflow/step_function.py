@@ -43,6 +43,23 @@ def takes_context(function: Callable[..., Any], subject: str) -> bool:
     return bool(positional)
 
 
+def check_transaction(wanted: Any, function: Callable[..., Any], subject: str) -> bool:
+    """Return whether a step runs in its checkpoint's transaction.
+
+    Raises:
+        DefinitionError: It would, but is not ``f(ctx, connection)`` or is async.
+    """
+    if not isinstance(wanted, bool):
+        raise DefinitionError(f"{subject}: transaction must be True or False, not {wanted!r}.")
+    if wanted:
+        takes_all(function, (("ctx", "connection"),), f"{subject}, with a transaction,")
+        if is_async(function):
+            raise DefinitionError(
+                f"{subject} must not be async: the connection of its transaction blocks."
+            )
+    return wanted
+
+
 def takes_all(
     function: Callable[..., Any], forms: tuple[tuple[str, ...], ...], subject: str
 ) -> int:

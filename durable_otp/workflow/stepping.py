@@ -16,7 +16,12 @@ from durable_otp.workflow.options import (
 )
 from durable_otp.workflow.retry import Retry
 from durable_otp.workflow.sequence import OpenSequences
-from durable_otp.workflow.step_function import is_async, name_of, takes_context
+from durable_otp.workflow.step_function import (
+    check_transaction,
+    is_async,
+    name_of,
+    takes_context,
+)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -34,6 +39,7 @@ class StepOptions:
     progress_deadline: timedelta | float | None
     compensate: str | None
     targets: tuple[str, ...] | None = None
+    transaction: bool = False
 
     def checked_queue(self, subject: str) -> str | None:
         """Return the queue, if one is given."""
@@ -83,6 +89,7 @@ class Stepping:
         returns: str | None = None,
         progress_deadline: timedelta | float | None = None,
         compensate: str | None = None,
+        transaction: bool = False,
     ) -> Function | Callable[[Function], Function]:
         """Add a function as the next step: ``@workflow.step`` or ``@workflow.step(...)``.
 
@@ -95,12 +102,23 @@ class Stepping:
             returns: The context key that its value is kept under.
             progress_deadline: How long its body may go without calling ``progress()``.
             compensate: The name of the handler that undoes it when the workflow fails later.
+            transaction: Call it as ``f(ctx, connection)`` with a psycopg connection in the very
+                transaction that commits the step: what it writes there is written exactly once.
+                Such a step is not async, and may not wait, call workflows or use ``once``.
 
         Raises:
             DefinitionError: The step cannot be run as written.
         """
         options = StepOptions(
-            "step", name, retry, timeout, queue, returns, progress_deadline, compensate
+            "step",
+            name,
+            retry,
+            timeout,
+            queue,
+            returns,
+            progress_deadline,
+            compensate,
+            transaction=transaction,
         )
 
         def add(decorated: Function) -> Function:
@@ -234,7 +252,7 @@ class Stepping:
             timeout=check_timeout(options.timeout, subject),
             queue=options.checked_queue(subject),
             returns=options.checked_returns(subject),
-            takes_context=takes_context(function, subject),
+            takes_context=options.transaction or takes_context(function, subject),
             is_async=is_async(function),
             kind=options.kind,
             targets=options.targets,
@@ -242,6 +260,7 @@ class Stepping:
                 options.progress_deadline, subject, option="progress_deadline"
             ),
             compensate=check_compensate(options.compensate, subject),
+            transaction=check_transaction(options.transaction, function, subject),
         )
         self._open.innermost.add(step_name, lambda path: replace(step, path=path))
 

@@ -267,6 +267,10 @@ SET status = 'cancelled', completed_at = durable.now()
 FROM closed
 WHERE i.wait_id = closed.id AND i.status = 'open';
 
+-- name: keep_transaction_open
+-- A step's body may take as long as its timeout allows; the manager's claim is kept meanwhile.
+SELECT set_config('idle_in_transaction_session_timeout', '0', true);
+
 -- name: step_is_recorded
 -- Whether an earlier try had been committed; if it ended the execution, whose child that was.
 SELECT e.id::text, e.status, CASE WHEN e.completed_at IS NOT NULL THEN e.parent_id::text END AS parent_id
