@@ -125,6 +125,8 @@ class AsyncDurable:
     list_pending_events = _in_thread(Durable.list_pending_events)
     list_events = _in_thread(Durable.list_events)
     retry = _in_thread(Durable.retry)
+    cancel_executions = _in_thread(Durable.cancel_executions)
+    retry_executions = _in_thread(Durable.retry_executions)
     delete_executions = _in_thread(Durable.delete_executions)
     migrate = _in_thread(Durable.migrate)
 
@@ -211,6 +213,13 @@ class AsyncDurable:
         """Start a run of a schedule now; see ``Durable.trigger_schedule``."""
         handle = await asyncio.to_thread(self.blocking.trigger_schedule, name, input)
         return AsyncHandle(handle.id, self)
+
+    async def backfill_schedule(
+        self, name: str, since: datetime, until: datetime
+    ) -> list[AsyncHandle]:
+        """Start the runs of past slots that have had none; see ``Durable.backfill_schedule``."""
+        handles = await asyncio.to_thread(self.blocking.backfill_schedule, name, since, until)
+        return [AsyncHandle(handle.id, self) for handle in handles]
 
     async def fork(self, id: str, from_step: str) -> AsyncHandle:  # noqa: A002 - the contract's name
         """Start a new execution from a copy of another one's journal; see ``Durable.fork``."""

@@ -3,19 +3,21 @@
 from typing import Annotated
 
 import typer
+from rich.table import Table
+from rich.text import Text
 
 from durable_otp.cli.failures import UsageMistake
 from durable_otp.cli.identifying import execution_id
 from durable_otp.cli.options import AsJson, ConfigOption, DsnOption, SchemaOption
-from durable_otp.cli.screen import console, duration, print_json, say, table
+from durable_otp.cli.screen import console, duration, print_json, table
 from durable_otp.cli.target import Target, Where, opened
-from durable_otp.cli.times import instant
+from durable_otp.cli.times import INSTANT_HELP, instant
+from durable_otp.cli.watching import watch_page
 from durable_otp.workflow.execution import Execution, as_json
 from durable_otp.workflow.state import State
 
 COLUMNS = ("ID", "Workflow", "Status", "Queue", "Step", "Started", "Took")
 NARROWER_WITHOUT = ("Step", "Queue", "Started", "Took")
-INSTANT_HELP = 'How long ago ("2h"), or when ("2026-01-31T12:00Z").'
 
 
 def list_executions(
@@ -38,6 +40,9 @@ def list_executions(
     after: Annotated[
         str | None, typer.Option(metavar="ID", help="The last id of the page before.")
     ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Show it anew when it changes, until Ctrl-C.")
+    ] = False,
     config: ConfigOption = None,
     dsn: DsnOption = None,
     schema: SchemaOption = None,
@@ -45,30 +50,39 @@ def list_executions(
 ) -> None:
     """List executions, the newest first."""
     with opened(Where(config, dsn, schema)) as target:
-        found = target.client.list_executions(
-            workflow,
-            _statuses(status),
-            queue=queue,
-            parent=_id(target, parent),
-            since=instant(target, since, "--since"),
-            until=instant(target, until, "--until"),
-            top_level=top_level,
-            order="oldest" if oldest else "newest",
-            limit=limit,
-            after=_id(target, after),
-        )
-    if json:
+
+        def page() -> list[Execution]:
+            return target.client.list_executions(
+                workflow,
+                checked_statuses(status),
+                queue=queue,
+                parent=_id(target, parent),
+                since=instant(target, since, "--since"),
+                until=instant(target, until, "--until"),
+                top_level=top_level,
+                order="oldest" if oldest else "newest",
+                limit=limit,
+                after=_id(target, after),
+            )
+
+        if watch and not json:
+            watch_page(page, _drawn)
+        else:
+            _print(page(), as_json_text=json)
+
+
+def _print(found: list[Execution], *, as_json_text: bool) -> None:
+    if as_json_text:
         print_json([as_json(execution) for execution in found])
     else:
-        _show(found)
+        console().print(_drawn(found))
 
 
-def _show(found: list[Execution]) -> None:
+def _drawn(found: list[Execution]) -> Table | Text:
     if not found:
-        say("no executions")
-        return
+        return Text("no executions")
     rows = [row(execution) for execution in found]
-    console().print(table(COLUMNS, rows, expendable=NARROWER_WITHOUT, whole=("ID",)))
+    return table(COLUMNS, rows, expendable=NARROWER_WITHOUT, whole=("ID",))
 
 
 def row(execution: Execution) -> tuple[object, ...]:
@@ -91,7 +105,8 @@ def took(execution: Execution) -> str:
     return duration((execution.completed_at - execution.started_at).total_seconds() * 1000)
 
 
-def _statuses(given: list[str] | None) -> list[str] | None:
+def checked_statuses(given: list[str] | None) -> list[str] | None:
+    """Return statuses that there are; None if none is given."""
     for status in given or ():
         if status not in tuple(State):
             raise UsageMistake(f"--status must be among {', '.join(State)}, not {status!r}.")

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from durable_otp.cli.times import INSTANT_HELP
+
 ConfigArgument = Annotated[Path, typer.Argument(metavar="CONFIG", help="The configuration, TOML.")]
 ConfigOption = Annotated[
     Path | None,
@@ -30,3 +32,25 @@ NodeOption = Annotated[
 IdArgument = Annotated[
     str, typer.Argument(metavar="ID", help="An execution's id, or 4 or more of its first digits.")
 ]
+OptionalId = Annotated[
+    str | None,
+    typer.Argument(metavar="ID", help="An execution's id, or 4 or more of its first digits."),
+]
+WorkflowFilter = Annotated[
+    str | None, typer.Option("--workflow", metavar="NAME", help="All of this name.")
+]
+StatusFilter = Annotated[
+    list[str] | None,
+    typer.Option("--status", metavar="STATUS", help="All in this status; may be repeated."),
+]
+QueueFilter = Annotated[
+    str | None, typer.Option("--queue", metavar="NAME", help="All of this queue.")
+]
+SinceFilter = Annotated[
+    str | None,
+    typer.Option("--since", metavar="TIME", help=f"Started then or later. {INSTANT_HELP}"),
+]
+UntilFilter = Annotated[
+    str | None, typer.Option("--until", metavar="TIME", help=f"Started before. {INSTANT_HELP}")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say how many it would be, change none.")]

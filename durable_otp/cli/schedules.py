@@ -8,6 +8,7 @@ from durable_otp.cli.failures import UsageMistake
 from durable_otp.cli.options import AsJson, ConfigOption, DsnOption, SchemaOption
 from durable_otp.cli.screen import console, print_json, say, shown, table
 from durable_otp.cli.target import Where, opened
+from durable_otp.cli.times import INSTANT_HELP, instant
 from durable_otp.errors import SerializationError
 from durable_otp.workflow.execution import as_json
 from durable_otp.workflow.json_form import decode
@@ -16,7 +17,7 @@ from durable_otp.workflow.schedule import Schedule
 COLUMNS = ("Name", "Workflow", "Cron", "Zone", "Enabled", "Next run", "Last run", "Failures")
 NARROWER_WITHOUT = ("Last run", "Zone", "Failures", "Workflow")
 
-app = typer.Typer(help="The schedules: list, enable, disable and trigger them.")
+app = typer.Typer(help="The schedules: list, enable, disable, trigger and backfill them.")
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The schedule's name.")]
 
@@ -85,6 +86,28 @@ def trigger(
     value = None if given is None else _parsed(given)
     with opened(Where(config, dsn, schema).over(context.obj)) as target:
         say(target.client.trigger_schedule(name, value).id)
+
+
+@app.command()
+def backfill(
+    *,
+    context: typer.Context,
+    name: NameArgument,
+    since: Annotated[
+        str, typer.Option("--since", metavar="TIME", help=f"The first slot. {INSTANT_HELP}")
+    ],
+    until: Annotated[
+        str, typer.Option("--until", metavar="TIME", help=f"Slots before then. {INSTANT_HELP}")
+    ] = "0s",
+    config: ConfigOption = None,
+    dsn: DsnOption = None,
+    schema: SchemaOption = None,
+) -> None:
+    """Start the runs of past slots that have had none, and print their ids."""
+    with opened(Where(config, dsn, schema).over(context.obj)) as target:
+        first, last = instant(target, since, "--since"), instant(target, until, "--until")
+        for handle in target.client.backfill_schedule(name, first, last):
+            say(handle.id)
 
 
 def _show(found: list[Schedule]) -> None:

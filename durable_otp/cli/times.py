@@ -1,11 +1,14 @@
 """Times on the command line: how long, how long ago, or when."""
 
 from datetime import UTC, datetime, timedelta
+from typing import overload
 
 from durable_otp.cli.failures import UsageMistake
 from durable_otp.cli.target import Target
 from durable_otp.durations import parse_duration
 from durable_otp.storage.journal import database_now
+
+INSTANT_HELP = 'How long ago ("2h"), or when ("2026-01-31T12:00Z").'
 
 
 def seconds_of(text: str, option: str) -> float:
@@ -20,6 +23,14 @@ def seconds_of(text: str, option: str) -> float:
         raise UsageMistake(
             f'{option} must be a duration such as "500ms", "30s" or "5m", not {text!r}.'
         ) from None
+
+
+@overload
+def instant(target: Target, text: str, option: str) -> datetime: ...
+
+
+@overload
+def instant(target: Target, text: str | None, option: str) -> datetime | None: ...
 
 
 def instant(target: Target, text: str | None, option: str) -> datetime | None:

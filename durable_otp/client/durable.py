@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar, overload
 
 from durable_otp import config
+from durable_otp.client.bulk import BulkVerbs
 from durable_otp.client.families import FamilyQuestions
 from durable_otp.client.handle import Handle, polls
 from durable_otp.client.holding_back import held_back, with_key
@@ -34,7 +35,7 @@ from durable_otp.workflow.state import FINAL, State
 Value = TypeVar("Value")
 
 
-class Durable(FamilyQuestions, OperatorVerbs, ScheduleCalls, WaitingCalls):
+class Durable(BulkVerbs, FamilyQuestions, OperatorVerbs, ScheduleCalls, WaitingCalls):
     """A client of one schema; safe to use from many threads and after a fork.
 
     Connections are opened when first needed, ten at most; whoever waits for a result has one more.

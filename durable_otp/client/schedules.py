@@ -1,7 +1,7 @@
 """The client's calls about schedules."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from durable_otp.client.handle import Client, Handle
@@ -9,6 +9,7 @@ from durable_otp.client.starting import StartableWorkflows, StartOptions
 from durable_otp.errors import ScheduleError
 from durable_otp.storage import schedules
 from durable_otp.storage.pool import PooledDatabase
+from durable_otp.storage.slots import backfill
 from durable_otp.workflow.builder import Workflow
 from durable_otp.workflow.json_form import decode
 from durable_otp.workflow.schedule import CatchUp, Overlap, Schedule, ScheduleSettings
@@ -139,6 +140,27 @@ class ScheduleCalls:
         options = StartOptions(schedule.queue)
         how, (new,) = self._workflows.prepare(schedule.workflow, [value], None, options)
         return Handle(self._database.run(schedules.trigger, name, how, new), self)
+
+    def backfill_schedule(
+        self: _Connected, name: str, since: datetime, until: datetime
+    ) -> list[Handle]:
+        """Start the runs of a schedule's slots in the past that have had none, all at once.
+
+        Args:
+            name: The schedule's name; enabled or not.
+            since: The slots from this instant on.
+            until: And before this one, which has passed.
+
+        Raises:
+            ScheduleNotFound: There is no schedule of this name.
+            ValueError: An instant has no time zone, ``until`` has not come yet, or there are more
+                than 10,000 slots between them.
+            WorkflowNotFound: No workflow of its name is published any more.
+        """
+        for what, instant in (("since", since), ("until", until)):
+            if not isinstance(instant, datetime) or instant.utcoffset() is None:
+                raise ValueError(f"{what} must be a datetime with a time zone, not {instant!r}.")
+        return [Handle(id_, self) for id_ in self._database.run(backfill, name, since, until)]
 
 
 def _checked_target(

@@ -84,7 +84,7 @@ def update(name: str, changes: dict[str, Any]) -> Operation[Schedule]:
         ScheduleError: A change is wrong.
         ScheduleNotFound: There is none of this name.
     """
-    schedule, now = yield from _locked(name)
+    schedule, now = yield from locked(name)
     before = {key: getattr(schedule, key) for key in SETTINGS}
     settings = ScheduleSettings(**(before | changes))
     changed = replace(schedule, **{key: getattr(settings, key) for key in CHANGEABLE})
@@ -105,7 +105,7 @@ def enable(name: str) -> Operation[Schedule]:
         ScheduleError: Its cron or timezone in the database is wrong.
         ScheduleNotFound: There is none of this name.
     """
-    schedule, now = yield from _locked(name)
+    schedule, now = yield from locked(name)
     changed = slots.enabled(schedule, now)
     yield from write(changed)
     yield Statement("tell_schedulers", {"name": name})
@@ -115,7 +115,7 @@ def enable(name: str) -> Operation[Schedule]:
 @transaction
 def disable(name: str) -> Operation[Schedule]:
     """Disable a schedule; its runs go on. Raises ``ScheduleNotFound``."""
-    schedule, _ = yield from _locked(name)
+    schedule, _ = yield from locked(name)
     changed = replace(schedule, enabled=False)
     yield from write(changed)
     return changed
@@ -137,7 +137,7 @@ def trigger(name: str, how: Start, new: NewExecution) -> Operation[str]:
     Raises:
         ScheduleNotFound: There is none of this name.
     """
-    schedule, now = yield from _locked(name)
+    schedule, now = yield from locked(name)
     (execution_id,) = yield from start(how, [new])
     yield Statement("record_trigger", {"schedule": name, "execution_id": execution_id})
     yield from write(replace(schedule, last_run_at=now))
@@ -154,7 +154,8 @@ def as_locked(row: Row) -> tuple[Schedule, datetime]:
     return Schedule(**{key: value for key, value in row.items() if key != "now"}), row["now"]
 
 
-def _locked(name: str) -> Operation[tuple[Schedule, datetime]]:
+def locked(name: str) -> Operation[tuple[Schedule, datetime]]:
+    """Lock a schedule to the end of the transaction; return it and the database's time."""
     rows = (yield Statement("lock_schedule", {"name": name})) if _is_name(name) else ()
     if not rows:
         raise _not_found(name)

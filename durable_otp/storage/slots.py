@@ -2,15 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from itertools import islice, takewhile
 from typing import Any
 
-from durable_otp.errors import AlreadyFinished, ExecutionNotFound, ScheduleError
+from durable_otp.errors import (
+    AlreadyFinished,
+    ExecutionNotFound,
+    ScheduleError,
+    WorkflowNotFound,
+)
 from durable_otp.storage import executions
 from durable_otp.storage.definitions import published
 from durable_otp.storage.executions import NewExecution, Start
 from durable_otp.storage.operation import Operation, transaction
-from durable_otp.storage.schedules import as_locked, write
+from durable_otp.storage.schedules import as_locked, locked, write
 from durable_otp.storage.statements import Statement
 from durable_otp.workflow.json_form import encode
 from durable_otp.workflow.schedule import Schedule
@@ -27,6 +33,7 @@ from durable_otp.workflow.state import State
 
 KEPT_DAYS = 30
 JUDGED_AT_ONCE = 1000
+MOST_BACKFILLED = 10_000
 
 
 @dataclass(frozen=True)
@@ -94,6 +101,50 @@ def fail_due(name: str, error: str) -> Operation[Round | None]:
     done = replace(done, schedule=replace(done.schedule, next_run_at=following))
     yield from write(done.schedule)
     return done
+
+
+@transaction
+def backfill(name: str, since: datetime, until: datetime) -> Operation[list[str]]:
+    """Start the runs of a schedule's slots from one instant to before another; return their ids.
+
+    A slot that has had a run has none again. Past slots are due at once, whatever ``overlap`` says.
+
+    Raises:
+        ScheduleNotFound: There is none of this name.
+        ValueError: There are too many slots for one call, or ``until`` has not come yet.
+        WorkflowNotFound: No workflow of its name is published.
+    """
+    schedule, now = yield from locked(name)
+    slots = slots_between(schedule, since, until, now)
+    how = yield from _how_to_start(schedule)
+    if how is None:
+        raise WorkflowNotFound(f"No workflow {schedule.workflow!r} is published in this schema.")
+    started = []
+    for slot in slots:
+        execution_id = yield from _start_one(replace(schedule, overlap="allow"), slot, how, ())
+        if execution_id is not None:
+            started.append(execution_id)
+    return started
+
+
+def slots_between(
+    schedule: Schedule, since: datetime, until: datetime, now: datetime
+) -> list[datetime]:
+    """Return a schedule's slots from one instant to before another; pure.
+
+    Raises:
+        ValueError: There are more than ``MOST_BACKFILLED``, or ``until`` is after ``now``.
+    """
+    if until > now:
+        raise ValueError(f"until must not be in the future, and {until.isoformat()} is.")
+    following = schedule.slots(since - timedelta(microseconds=1))
+    slots = list(islice(takewhile(lambda slot: slot < until, following), MOST_BACKFILLED + 1))
+    if len(slots) > MOST_BACKFILLED:
+        raise ValueError(
+            f"There are more than {MOST_BACKFILLED} slots between {since.isoformat()} and "
+            f"{until.isoformat()}; ask for a shorter time."
+        )
+    return slots
 
 
 def schedules_to_judge() -> Operation[list[str]]:
