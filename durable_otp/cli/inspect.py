@@ -3,14 +3,28 @@
 import json as json_text
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
 
 from durable_otp.cli.identifying import execution_id
 from durable_otp.cli.listing import took
 from durable_otp.cli.options import AsJson, ConfigOption, DsnOption, IdArgument, SchemaOption
 from durable_otp.cli.pending import waited_for
-from durable_otp.cli.screen import console, duration, one_line, print_json, say, shown, table
+from durable_otp.cli.screen import (
+    console,
+    duration,
+    one_line,
+    print_json,
+    say,
+    shown,
+    style_of,
+    table,
+)
 from durable_otp.cli.target import Where, opened
+from durable_otp.cli.timeline import timeline
+from durable_otp.storage.journal import database_now
 from durable_otp.workflow.execution import Execution, StepExecution, as_json
 from durable_otp.workflow.human_input import PendingInput
 from durable_otp.workflow.mailbox import PendingEvent
@@ -22,10 +36,15 @@ CHILD_COLUMNS = ("Child", "Workflow", "Status", "Queue", "Step", "Started", "Too
 NARROWER_WITHOUT_FOR_CHILDREN = ("Started", "Queue", "Took", "Workflow", "Step", "Error")
 MOST_CHILDREN = 20
 LABEL_WIDTH = 14
+WIDEST_TIMELINE = 120
+TIMELINE_GAP = "  "
 
 
 def inspect(
     prefix: IdArgument,
+    times: Annotated[
+        bool, typer.Option("--timeline", help="Show the attempts as bars over time, too.")
+    ] = False,
     config: ConfigOption = None,
     dsn: DsnOption = None,
     schema: SchemaOption = None,
@@ -33,12 +52,12 @@ def inspect(
 ) -> None:
     """Show an execution with every attempt of its steps, what they printed, and its children."""
     with opened(Where(config, dsn, schema)) as target:
-        execution = target.client.get_execution(execution_id(target, prefix), steps=True)
-        inputs = target.client.list_pending_inputs(execution.id)
-        events = target.client.list_pending_events(execution.id)
         whole = execution_id(target, prefix)
         execution = target.client.get_execution(whole, steps=True)
+        inputs = target.client.list_pending_inputs(whole)
+        events = target.client.list_pending_events(whole)
         children = [] if json else target.client.list_children(whole)
+        now = target.run(database_now)
     if json:
         print_json(as_json(execution))
         return
@@ -48,6 +67,8 @@ def inspect(
     for wait in [*map(_asked_for, inputs), *map(_waited_for, events)]:
         say(f"{'waits for':<{LABEL_WIDTH}}{one_line(wait)}")
     _show_steps(execution.steps or [])
+    if times:
+        _show_timeline(execution.steps or [], now)
     _show_children(children)
 
 
@@ -104,6 +125,16 @@ def _show_steps(steps: list[StepExecution]) -> None:
     console().print(table(STEP_COLUMNS, rows, expendable=NARROWER_WITHOUT))
     for step in steps:
         _show_attempt(step)
+
+
+def _show_timeline(steps: list[StepExecution], now: datetime) -> None:
+    titled = [(one_line(f"{_title(step)} ({step.attempt})"), step) for step in steps]
+    longest = max((len(title) for title, _ in titled), default=0)
+    width = min(console().width, WIDEST_TIMELINE) - longest - len(TIMELINE_GAP)
+    say("")
+    for line in timeline(titled, now=now, width=width):
+        text = Text(f"{line.title:<{longest}}{TIMELINE_GAP}")
+        console().print(text.append(line.bar, style=style_of(line.status)), soft_wrap=True)
 
 
 def _show_children(children: list[Execution]) -> None:

@@ -34,7 +34,6 @@ app = typer.Typer(
     name="durable-otp",
     help="Durable workflows on PostgreSQL, run by a tree of supervised processes.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.command("start")(start.start)

@@ -49,7 +49,12 @@ def print_json(value: Any) -> None:
 def cell(value: Any) -> Text:
     """Return a value as it is shown in a table."""
     text = shown(value)
-    return Text(text, style=_STYLES.get(text, ""))
+    return Text(text, style=style_of(text))
+
+
+def style_of(status: str) -> str:
+    """Return the style of a status; none for any other text."""
+    return _STYLES.get(status, "")
 
 
 def shown(value: Any) -> str:

@@ -48,6 +48,8 @@ class Held:
     """Workers that died since the last attempt began."""
     refusal: str = ""
     """Why PostgreSQL would not take a step that its worker had finished."""
+    out_of_memory: bool = False
+    """Whether the kernel was killing for lack of memory when its worker was killed."""
     condemned: Condemnation | None = None
     is_leaving: bool = False
     """Whether the body has taken the interrupt, and is in its `finally` blocks."""
@@ -123,7 +125,7 @@ class Held:
         self.stop_timer()
         self.begun = self.condemned = None
         self.is_leaving = self.is_fresh = False
-        self.refusal = ""
+        self.refusal, self.out_of_memory = "", False
         self.body_over = asyncio.Event()
 
     def begun_json(self) -> dict[str, Any] | None:

@@ -225,8 +225,11 @@ def crash_error(held: Held, reason: ExitReason) -> dict[str, Any]:
         case _ if held.refusal:
             how = f"was stopped because PostgreSQL refused a finished step ({held.refusal})"
             fact = {"refusal": held.refusal}
+        case Killed() if held.out_of_memory:
+            how = "was killed by the kernel, which was out of memory,"
+            fact = {"signal": "SIGKILL", "out_of_memory": True}
         case Killed():
-            how, fact = "was killed by SIGKILL, perhaps out of memory,", {"signal": "SIGKILL"}
+            how, fact = "was killed by SIGKILL", {"signal": "SIGKILL"}
         case Shutdown(term=None):
             how, fact = "was ended by SIGTERM", {"signal": "SIGTERM"}
         case Failed(signal=str(signal)):

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from durable_otp.engine.outcome import Outcome
 from durable_otp.events import emit
-from durable_otp.otp import ExitReason, Failed
+from durable_otp.otp import ExitReason, Failed, Killed
 from durable_otp.otp.link import Message
 from durable_otp.runtime import messages
 from durable_otp.runtime.batch import Batch
@@ -17,6 +17,7 @@ from durable_otp.runtime.crew import Crew
 from durable_otp.runtime.handing_out import HandingOut
 from durable_otp.runtime.held import Condemnation, Held
 from durable_otp.runtime.messages import BegunReport
+from durable_otp.runtime.out_of_memory import OutOfMemory
 from durable_otp.runtime.settings import ManagerSettings
 from durable_otp.runtime.settling import Settling
 from durable_otp.runtime.station import Left, Station
@@ -63,6 +64,7 @@ class Shift:
         self.settling = Settling(self, settings.interrupt_grace)
         self.batch = Batch(manager, self._written, self._refused)
         self.writing = asyncio.ensure_future(self.batch.write_for_ever())
+        self._memory = OutOfMemory()
         self._releasing: set[asyncio.Future[None]] = set()
 
     @property
@@ -201,7 +203,9 @@ class Shift:
         for held in left.over:
             self._is_over(station, held, None)
         logs = self._output(station) if left.begun else []
+        is_out_of_memory = isinstance(reason, Killed) and self._memory.has_struck()
         for held in left.begun:
+            held.out_of_memory = is_out_of_memory
             if self._manager.is_stopping:
                 held.body_ended(logs)  # it is released with the others: a stop counts nothing
             else:
