@@ -212,6 +212,19 @@ class DashboardSection(_Section):
     )
 
 
+class MetricsSection(_Section):
+    """A process that serves ``/metrics``, ``/healthz`` and ``/readyz``."""
+
+    enabled: StrictBool = Field(default=False, description="Whether the tree serves them.")
+    host: StrictStr = Field(
+        "127.0.0.1",
+        description="The address to listen at; there is no password, so keep it inside.",
+    )
+    port: Annotated[StrictInt, Field(ge=0, le=65535)] = Field(
+        9464, description="The port to listen at; 0: any that is free."
+    )
+
+
 class SupervisorSection(_Section):
     """How much failure the tree bears."""
 
@@ -283,6 +296,7 @@ class Config(_Section):
         default_factory=lambda: {"default": QueueSection()}
     )
     dashboard: DashboardSection = Field(default_factory=DashboardSection)
+    metrics: MetricsSection = Field(default_factory=MetricsSection)
     supervisor: SupervisorSection = Field(default_factory=SupervisorSection)
     stale_job_recovery: SiblingSection = Field(default_factory=SiblingSection)
     zombie_recovery: SiblingSection = Field(default_factory=SiblingSection)

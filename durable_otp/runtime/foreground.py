@@ -20,6 +20,7 @@ from durable_otp.otp import StartFailed, program, run_root
 from durable_otp.runtime import tree
 from durable_otp.runtime.carried import carry
 from durable_otp.runtime.runtime import hooks_of
+from durable_otp.runtime.service_manager import ServiceHooks, service_manager
 from durable_otp.runtime.starting import Prepared
 from durable_otp.storage import embedded
 from durable_otp.storage.identity import new_id
@@ -70,7 +71,8 @@ def main() -> int:
 def _run(config: Config, dsn: str) -> int:
     node_id = new_id()
     spec = tree.root(config, dsn, node_id, carry(config.durable.workflows))
-    hooks = hooks_of(config, node_id, log_level=logging.INFO)
+    plain = hooks_of(config, node_id, log_level=logging.INFO)
+    hooks = ServiceHooks(**vars(plain), manager=service_manager())
     return run_root(spec, hooks, title=f"durable-otp[{config.durable.name}]")
 
 

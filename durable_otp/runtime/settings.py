@@ -82,3 +82,14 @@ class RegistrarSettings:
     instance: str
     node_id: str
     node_timeout: float
+
+
+@dataclass(frozen=True)
+class MetricsSettings:
+    """Where metrics are served, and of which node."""
+
+    database: DatabaseSettings
+    node_id: str
+    node_timeout: float
+    host: str
+    port: int

@@ -6,6 +6,7 @@ from durable_otp.config import Config
 from durable_otp.config.sections import QueueSection
 from durable_otp.otp import ChildSpec, SupervisorFlags, SupervisorSpec
 from durable_otp.runtime.carried import Carried
+from durable_otp.runtime.metrics import metrics
 from durable_otp.runtime.pruner import pruner
 from durable_otp.runtime.queue_manager import queue_manager
 from durable_otp.runtime.registrar import registrar
@@ -13,6 +14,7 @@ from durable_otp.runtime.scheduler import scheduler
 from durable_otp.runtime.settings import (
     DatabaseSettings,
     ManagerSettings,
+    MetricsSettings,
     RegistrarSettings,
     SiblingSettings,
     WorkerSettings,
@@ -57,7 +59,8 @@ def root(config: Config, dsn: str, node_id: str, workflows: tuple[Carried, ...])
         return SupervisorSpec(flags, (registrar_child,))
     managers = (_manager(config, database, node_id, workflows, queue) for queue in config.queues)
     siblings = (_sibling(config, database, title, name) for name in SIBLINGS)
-    return SupervisorSpec(flags, (registrar_child, *managers, *siblings))
+    served = [_metrics(config, database, node_id, title)] if config.metrics.enabled else []
+    return SupervisorSpec(flags, (registrar_child, *managers, *siblings, *served))
 
 
 def manager_id(queue: str) -> str:
@@ -71,7 +74,7 @@ def connections(config: Config) -> tuple[int, str]:
         return 1, "1 registrar"
     workers = sum(queue.concurrency + SPARE_WORKERS for queue in config.queues.values())
     managers = CONNECTIONS_PER_MANAGER * len(config.queues)
-    siblings = len(SIBLINGS) + 1
+    siblings = len(SIBLINGS) + 1 + config.metrics.enabled
     formula = (
         f"{workers} workers and spares + {CONNECTIONS_PER_MANAGER} x {len(config.queues)} queue "
         f"managers + {siblings} siblings"
@@ -158,4 +161,17 @@ def _registrar(config: Config, database: DatabaseSettings, node_id: str, title: 
     )
     return ChildSpec(
         "registrar", registrar, args=(f"{title} registrar", settings), shutdown=SIBLING_SHUTDOWN
+    )
+
+
+def _metrics(config: Config, database: DatabaseSettings, node_id: str, title: str) -> ChildSpec:
+    settings = MetricsSettings(
+        database=database,
+        node_id=node_id,
+        node_timeout=config.durable.node_timeout,
+        host=config.metrics.host,
+        port=config.metrics.port,
+    )
+    return ChildSpec(
+        "metrics", metrics, args=(f"{title} metrics", settings), shutdown=SIBLING_SHUTDOWN
     )

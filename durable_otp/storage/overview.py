@@ -46,6 +46,12 @@ def pending_workflows() -> Operation[list[PendingWorkflow]]:
     return [PendingWorkflow(**row) for row in rows]
 
 
+def oldest_due() -> Operation[dict[str, float]]:
+    """Return by queue for how many seconds the longest due execution has waited for a worker."""
+    rows = yield Statement("oldest_due")
+    return {row["queue"]: row["seconds"] for row in rows}
+
+
 def journal_totals() -> Operation[JournalTotals]:
     """Return how many attempts are recorded."""
     rows = yield Statement("journal_totals")

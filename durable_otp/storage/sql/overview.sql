@@ -8,6 +8,14 @@ WHERE status IN ('pending', 'compensating') AND lock_token IS NULL
 GROUP BY workflow, version
 ORDER BY workflow, version;
 
+-- name: oldest_due
+SELECT queue, extract(epoch FROM durable.now() - min(scheduled_at))::double precision AS seconds
+FROM durable.workflow_executions
+WHERE status IN ('pending', 'compensating') AND lock_token IS NULL
+  AND scheduled_at <= durable.now()
+GROUP BY queue
+ORDER BY queue;
+
 -- name: journal_totals
 -- `repeated`: attempts that ended after their own visit was recorded as completed; must be 0.
 SELECT count(*) FILTER (WHERE status = 'completed')::integer AS completed,
