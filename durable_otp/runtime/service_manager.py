@@ -30,8 +30,8 @@ class ServiceManager:
     def tell(self, text: str) -> None:
         """Send a line; a service manager that is gone is no reason to fail."""
         place = f"\0{self.address[1:]}" if self.address.startswith("@") else self.address
-        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-            sender.setblocking(False)  # one that does not read must not hang the root
+        kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK  # who does not read must not hang the root
+        with suppress(OSError), socket.socket(socket.AF_UNIX, kind) as sender:
             sender.sendto(text.encode(), place)
 
 
