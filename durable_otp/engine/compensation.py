@@ -126,12 +126,13 @@ class _Undoing:
             context = self._context(undo, attempt)
         except Exception as error:  # noqa: BLE001 - what keeps a handler from running is its end
             self._host.begun(Begun(attempt, timeout=None, retry_after_timeout=None))
-            self._host.ended()
-            return Raised(describe(error), may_retry=False)
+            refused = Raised(describe(error), may_retry=False)
+            self._host.ended(refused)
+            return refused
         self._host.begun(_begun(attempt, handler, failures))
         run = HandlerRun(context, VisitRecord(visit=undo.visit), self._host, None, None)
         end = _run(handler, run, failures, self._host, self._limits.max_payload)
-        self._host.ended()
+        self._host.ended(end)
         return end
 
     def _handler(self, undo: Undo) -> Compensation:

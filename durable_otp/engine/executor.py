@@ -191,7 +191,7 @@ class _Execution:
         self._host.begun(_begun(attempt, node, record))
         started = monotonic()
         end = self._run(node, attempt, position, record, connection)
-        self._host.ended()
+        self._host.ended(end)
         return attempt, self._accepted(node, end, position), monotonic() - started
 
     def _run(

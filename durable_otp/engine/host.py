@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
 from durable_otp.engine.journal import Attempt
+from durable_otp.engine.outcome import AttemptEnd
 from durable_otp.workflow.definition import Definition
 
 
@@ -43,7 +44,7 @@ class Host(Protocol):
     def begun(self, begun: Begun) -> None:
         """Tell the manager which attempt begins now."""
 
-    def ended(self) -> None:
+    def ended(self, end: AttemptEnd) -> None:
         """Tell the manager that the body is over: its timeout measures nothing any more."""
 
     def progress(self) -> None:

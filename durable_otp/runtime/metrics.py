@@ -1,7 +1,7 @@
 """Serves what a node knows as metrics for Prometheus, and whether it lives and is ready.
 
-A process of its own: whoever asks often, or slowly, keeps no queue from its work. What it serves with
-is imported here and not by the root, which all other processes are forked from.
+A process of its own: whoever asks often, or slowly, keeps no queue from its work. What it serves
+with is imported here and not by the root, which all other processes are forked from.
 """
 
 import threading

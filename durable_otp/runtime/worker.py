@@ -17,7 +17,7 @@ from durable_otp.clock import Deadline, monotonic
 from durable_otp.engine.claim import Claim, Limits
 from durable_otp.engine.executor import execute
 from durable_otp.engine.host import Begun
-from durable_otp.engine.outcome import Outcome
+from durable_otp.engine.outcome import AttemptEnd, Outcome
 from durable_otp.errors import DatabaseUnreachable, DurableError, WorkflowNotFound
 from durable_otp.otp import InitError, ParentLink
 from durable_otp.otp.interruption import Interruption
@@ -31,6 +31,7 @@ from durable_otp.runtime.pace import Pace
 from durable_otp.runtime.permits import Permits
 from durable_otp.runtime.settings import WorkerSettings
 from durable_otp.runtime.slate import Slate
+from durable_otp.runtime.tracing import step_spans
 from durable_otp.storage.batched_journal import BatchedJournal, FlushingDatabase
 from durable_otp.storage.definitions import published
 from durable_otp.storage.journal import PostgresJournal, database_now
@@ -84,7 +85,7 @@ class Worker:
         self._interruption.install()
         self._inbox: deque[Message] = deque()
         self._run = 0
-        self._workflow = ""
+        self._workflow = self._execution_id = ""
         self._interrupted = False
         self._is_alone = False
         self._has_timeout = False
@@ -96,6 +97,9 @@ class Worker:
             pause=self.pause,
         )
         self.registry = _registry(settings)
+        self._spans = (
+            step_spans()
+        )  # the workflows' modules have been imported, and have said where to
 
     def serve(self) -> None:
         """Run what the manager hands over until it says to stop, or is gone."""
@@ -135,7 +139,7 @@ class Worker:
     def _execute(self, message: Message) -> Outcome:
         fields = message.fields
         definition = self.registry.get(fields["workflow"], fields["version"])
-        self._workflow = definition.name
+        self._workflow, self._execution_id = definition.name, fields["id"]
         claim = Claim(
             id=fields["id"],
             input=decode(message.body) if message.body else None,
@@ -207,11 +211,15 @@ class Worker:
         self._pace = Pace(begun.progress_deadline)
         report = messages.begun_fields(self._run, begun)
         is_written = self._slate.write(report)
+        if self._spans is not None:
+            self._spans.begin(self._workflow, self._execution_id, begun.attempt)
         if self._has_timeout or self._is_alone or not is_written:
             self._parent.send(messages.BEGUN, report)
 
-    def ended(self) -> None:
+    def ended(self, end: AttemptEnd) -> None:
         """Tell the manager that the body is over, if it measures its time."""
+        if self._spans is not None:
+            self._spans.end(end)
         if self._has_timeout:
             self._parent.send(messages.ENDED, {"run": self._run})
 

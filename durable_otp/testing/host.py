@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from durable_otp.engine.host import Begun
+from durable_otp.engine.outcome import AttemptEnd
 from durable_otp.errors import StepInterrupted
 from durable_otp.testing import upkeep
 from durable_otp.testing.capture import Capture
@@ -68,7 +69,7 @@ class InlineHost:
     def begun(self, begun: Begun) -> None:
         """Take no notice: nobody settles an attempt from outside."""
 
-    def ended(self) -> None:
+    def ended(self, end: AttemptEnd) -> None:
         """Take no notice."""
 
     def progress(self) -> None:

@@ -290,7 +290,7 @@ class NotingHost:
     def progress(self) -> None:
         self.notes.append("progress")
 
-    def ended(self) -> None:
+    def ended(self, end: Any) -> None:
         self.notes.append("ended")
 
     @contextmanager
