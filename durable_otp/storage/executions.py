@@ -109,8 +109,8 @@ def _insert(how: Start, executions: Sequence[NewExecution]) -> Operation[bool]:
     common = vars(how)
     if len(executions) == 1:
         (one,) = executions
-        given = {"id": one.id, "input": one.input, "key": one.idempotency_key}
-        return bool((yield Statement("start_one", common | given)))
+        given = common | {"id": one.id, "input": one.input, "key": one.idempotency_key}
+        return bool((yield Statement("start_one" if are_new else "start_unless_there", given)))
     columns = common | {
         "ids": ",".join([each.id for each in executions]),
         "inputs": SEPARATOR.join([each.input or "" for each in executions]),
