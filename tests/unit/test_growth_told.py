@@ -19,7 +19,7 @@ CONDITIONS: Row = {
     "command": "python -m bench", "at": "2026-11-22", "cores": 2, "processor": "a processor",
     "memory_gb": 24, "server_version": "18.6", "server": "private", "fsync": "on",
     "synchronous_commit": "on", "commit_ms": 0.2, "python": "3.11.7", "psycopg": "3.3.9",
-    "commit": "abc", "load": 1.0, "seconds": 300,
+    "commit": "abc", "load": 1.0, "seconds": 300, "remark": "Other work ran beside.",
 }  # fmt: skip
 TIMES = {"p50_ms": 1.5, "p99_ms": 4.5, "max_ms": 9.0}
 COSTS = {"server_ms": 0.4, "client_ms": 0.1}
@@ -147,6 +147,7 @@ def test_every_growth_question_has_lines_here() -> None:
 def test_its_tables_have_no_empty_cell_and_say_what_was_measured(question: Question) -> None:
     told = report.section(question, CONDITIONS, lines(question), ["light.svg", "dark.svg"])
     assert question.title in told
+    assert "300 s in all. Other work ran beside." in " ".join(told.split())
     for table in question.tables(lines(question)):
         assert table.rows
         assert all(len(cells) == len(table.head) for cells in table.rows)
