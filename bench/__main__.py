@@ -15,7 +15,6 @@ from bench.question import Question, Row, Setting, WrongResultError
 from bench.questions import QUESTIONS
 from bench.setting import conditions, database, say
 
-
 REMARK_VARIABLE = "BENCH_REMARK"
 """What has to be said of a run, such as what ran beside it."""
 
@@ -42,7 +41,8 @@ class Progress:
 
 
 EPILOG = """results: bench/results/NAME.jsonl; --write tells them in bench/README.md with a picture
-each (pip install -e '.[bench]'); BENCH_REMARK is said beside them. Exit code 1: something was lost, doubled or failed."""
+each (pip install -e '.[bench]'), and what BENCH_REMARK says of the run. Exit code 1: something was
+lost, doubled or failed."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -102,6 +102,11 @@ class Durable(FamilyQuestions, OperatorVerbs, ScheduleCalls, WaitingCalls):
             ConfigError: The queue's name is not one.
             ValueError: Another option is not what it should be.
         """
+        if isinstance(workflow, str) and idempotency_key is None and connection is None:
+            options = StartOptions(queue, priority, scheduled_at)
+            id_ = self._workflows.start_published(workflow, input, options)
+            if id_ is not None:
+                return Handle(id_, self)
         (handle,) = self.start_many(
             workflow,
             [input],

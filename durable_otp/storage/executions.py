@@ -71,6 +71,26 @@ def start(how: Start, executions: Sequence[NewExecution]) -> Operation[list[str]
     return [ids.get(each.id, each.id) for each in executions]
 
 
+def start_published(
+    workflow: str,
+    new: NewExecution,
+    *,
+    queue: str | None,
+    priority: int | None,
+    scheduled_at: datetime | None,
+) -> Operation[bool]:
+    """Start an execution without a key of a name's newest published version, in one round trip.
+
+    None leaves the queue or the priority to the workflow. False: nothing is published by that name.
+    """
+    if new.is_sent and (yield Statement("status_of", {"id": new.id})):
+        return True
+    new.is_sent = True
+    how = {"queue": queue, "priority": priority, "scheduled_at": scheduled_at}
+    given = {"id": new.id, "workflow": workflow, "input": new.input}
+    return bool((yield Statement("start_published", given | how)))
+
+
 @transaction
 def cancel(execution_id: str, reason: str | None) -> Operation[Ended]:
     """Cancel an execution and all its descendants that have not ended.

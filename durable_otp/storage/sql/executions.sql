@@ -26,6 +26,29 @@ ON CONFLICT DO NOTHING
 RETURNING CASE WHEN scheduled_at <= durable.now() THEN pg_notify('durable:queue', queue) END,
           CASE WHEN deadline_at IS NOT NULL THEN pg_notify('durable:timeout', '') END;
 
+-- name: start_published
+-- One without a key, by the name of its workflow alone: the definition is looked up on the way. No
+-- row in the answer: nothing is published under that name.
+INSERT INTO durable.workflow_executions
+    (id, workflow, version, queue, priority, input, scheduled_at, deadline_at, inserted_at,
+     updated_at)
+SELECT %(id)s::uuid, newest.workflow, newest.version,
+       coalesce(%(queue)s, newest.description ->> 'queue'),
+       coalesce(%(priority)s::integer, (newest.description ->> 'priority')::integer),
+       %(input)s::jsonb, coalesce(%(scheduled_at)s::timestamptz, durable.now()),
+       durable.now() + make_interval(
+           secs => (newest.description ->> 'timeout')::double precision),
+       durable.now(), durable.now()
+FROM (
+    SELECT workflow, version, description
+    FROM durable.definitions
+    WHERE workflow = %(workflow)s
+    ORDER BY published_at DESC, version DESC
+    LIMIT 1
+) AS newest
+RETURNING CASE WHEN scheduled_at <= durable.now() THEN pg_notify('durable:queue', queue) END,
+          CASE WHEN deadline_at IS NOT NULL THEN pg_notify('durable:timeout', '') END;
+
 -- name: start_new
 -- The first try of any number without keys. Each list comes as one text and is cut here, because an
 -- array would be quoted item by item: no JSON text holds the separator, and none is empty, which
