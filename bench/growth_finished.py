@@ -157,7 +157,7 @@ def picture(rows: Rows, figure: Any) -> None:
         figure,
         [{**row, "what": named[row["what"]]} for row in rows if row["what"] in named],
         x=("finished", "finished executions"),
-        y=("p99_ms", "p99, ms"),
+        y=("p50_ms", "p50, ms"),
         series="what",
     )
 
