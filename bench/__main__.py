@@ -1,6 +1,7 @@
 """Ask every question of the suite, or some: ``python -m bench``."""
 
 import argparse
+import os
 import signal
 import sys
 import time
@@ -13,6 +14,9 @@ from bench import report
 from bench.question import Question, Row, Setting, WrongResultError
 from bench.questions import QUESTIONS
 from bench.setting import conditions, database, say
+
+REMARK_VARIABLE = "BENCH_REMARK"
+"""What has to be said of a run, such as what ran beside it."""
 
 
 class Progress:
@@ -37,7 +41,8 @@ class Progress:
 
 
 EPILOG = """results: bench/results/NAME.jsonl; --write tells them in bench/README.md with a picture
-each (pip install -e '.[bench]'). Exit code 1: something was lost, doubled or failed."""
+each (pip install -e '.[bench]'), and what BENCH_REMARK says of the run. Exit code 1: something was
+lost, doubled or failed."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -107,6 +112,7 @@ def _ask(question: Question, dsn: str, options: argparse.Namespace, console: Con
         "command": command.strip(),
         "seconds": seconds,
         "server": "private" if options.dsn is None else "given",
+        "remark": os.environ.get(REMARK_VARIABLE),
     }
     report.keep(question, before, rows)
     if options.write:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from time import monotonic, sleep
 from typing import Any
 
-from bench import filling, growing, summary
+from bench import figures, filling, growing, summary
 from bench.question import Question, Row, Rows, Setting, Table
 from durable_otp import Durable
 from durable_otp.storage.deletion import Old, cutoff, delete_batch
@@ -142,8 +142,9 @@ def picture(rows: Rows, figure: Any) -> None:
         ("claim of 10, ms", (("p50", "p50_ms"), ("p99", "p99_ms"))),
     )
     for place, (label, series) in zip(axes, panels, strict=True):
-        for name, key in series:
-            place.plot([row["at"] for row in samples], [row[key] for row in samples], label=name)
+        for (name, key), colour in zip(series, figures.COLOURS, strict=False):
+            at, found = [row["at"] for row in samples], [row[key] for row in samples]
+            place.plot(at, found, label=name, color=colour)
         place.set(xlabel="seconds", ylabel=label)
         place.set_ylim(bottom=0)
         place.legend()

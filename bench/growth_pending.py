@@ -82,12 +82,12 @@ def _line(rows: Rows, size: int, which: str) -> list[str]:
 
 
 def picture(rows: Rows, figure: Any) -> None:
-    """Draw the claim's p99 over what is pending."""
+    """Draw the claim's median over what is pending."""
     figures.lines(
         figure,
         summary.where(rows, what="claim"),
         x=("pending", "pending executions"),
-        y=("p99_ms", "claim of 10, p99, ms"),
+        y=("p50_ms", "claim of 10, p50, ms"),
         series="which",
     )
 

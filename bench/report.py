@@ -77,6 +77,7 @@ def _wrapped(text: str) -> str:
 
 
 def _said(conditions: Row) -> str:
+    remark = conditions.get("remark")
     return (
         f"`{conditions['command']}`: {conditions['at']}, {conditions['cores']} cores "
         f"({conditions['processor']}), {conditions['memory_gb']} GB, PostgreSQL "
@@ -84,5 +85,5 @@ def _said(conditions: Row) -> str:
         f"synchronous_commit {conditions['synchronous_commit']}, a commit "
         f"{conditions['commit_ms']} ms), Python {conditions['python']}, psycopg "
         f"{conditions['psycopg']}, commit {conditions['commit']}; load {conditions['load']} "
-        f"before, {conditions['seconds']} s in all."
+        f"before, {conditions['seconds']} s in all." + (f" {remark}" if remark else "")
     )

@@ -8,10 +8,10 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from durable_otp.config import Config
 from durable_otp.errors import ConfigError, DefinitionError, DurableError
 from durable_otp.otp import program
 from durable_otp.workflow.registry import Registry
@@ -27,23 +27,22 @@ class FoundWorkflow:
     steps: int
 
 
-def found_workflows(config: Config, paths: list[str]) -> list[FoundWorkflow]:
-    """Return the workflows of a configuration's modules.
+def found_workflows(modules: Sequence[str], paths: Sequence[str]) -> list[FoundWorkflow]:
+    """Return the workflows that modules define.
 
     Args:
-        config: The configuration.
+        modules: Their names, as a configuration lists them.
         paths: Where modules are looked for before anywhere else.
 
     Raises:
         ConfigError: A module cannot be imported, or holds no workflow.
         DefinitionError: A workflow is wrong, or defined twice.
     """
-    modules = [str(item) for item in config.durable.workflows]
     if not modules:
         return []
     with tempfile.TemporaryDirectory(prefix="durable-otp-") as directory:
         answer = Path(directory) / "answer.json"
-        question = json.dumps({"modules": modules, "paths": paths, "cwd": str(Path.cwd())})
+        question = json.dumps({"modules": [*modules], "paths": [*paths], "cwd": str(Path.cwd())})
         ended = program.run(
             [sys.executable, "-P", "-m", "durable_otp.cli.imports", str(answer), question],
             environment=os.environ,
@@ -79,7 +78,7 @@ def _write(answer: Path, value: object) -> None:
     unfinished.rename(answer)
 
 
-def _crashed(ended: program.Finished, modules: list[str]) -> str:
+def _crashed(ended: program.Finished, modules: Sequence[str]) -> str:
     how = f"signal {-ended.code}" if ended.code < 0 else f"exit code {ended.code}"
     last = (ended.output.strip().splitlines() or ["it printed nothing"])[-1].strip()
     return f"Importing {', '.join(modules)} ended the process with {how}: {last}."

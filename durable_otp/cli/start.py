@@ -13,7 +13,7 @@ def start(config: ConfigArgument, dsn: DsnOption = None, schema: SchemaOption = 
     """Run a configuration's tree in the foreground, until Ctrl-C or SIGTERM; again: at once."""
     settings = configured(Where(config, dsn, schema))
     paths = import_paths(config)
-    found_workflows(settings, paths)
+    found_workflows(settings.durable.modules, paths)
     prepared = prepare(settings, migrate=True, beside=config)
     schema_name = settings.durable.schema_name
     typer.echo(f"database: {prepared.description}, schema {schema_name}", err=True)

@@ -127,6 +127,11 @@ class Durable(BulkVerbs, FamilyQuestions, OperatorVerbs, ScheduleCalls, WaitingC
             scheduled_at=scheduled_at,
         )
         options = StartOptions(queue, priority, scheduled_at)
+        is_plain = held is None and idempotency_key is None and connection is None
+        if is_plain and isinstance(workflow, str):
+            published = self._workflows.start_published(workflow, input, options)
+            if published is not None:
+                return Handle(published, self)
         how, (one,) = self._workflows.prepare(workflow, [input], [idempotency_key], options)
         if held is None:
             (id_,) = self._run(connection, executions.start, how, [one])

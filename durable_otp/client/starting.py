@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from durable_otp.errors import WorkflowNotFound
-from durable_otp.storage import definitions
+from durable_otp.storage import definitions, executions
 from durable_otp.storage.executions import NewExecution, Start
 from durable_otp.storage.identity import new_ids
 from durable_otp.storage.pool import PooledDatabase
@@ -87,6 +87,19 @@ class StartableWorkflows:
         texts = self._texts(definition, values)
         new = list(map(NewExecution, texts, checked_keys, new_ids(len(values))))
         return how, new
+
+    def start_published(self, name: str, value: Any, options: StartOptions) -> str | None:
+        """Start by name alone, in one round trip; return the id, None if it has to be prepared.
+
+        A workflow that this client was handed has to be: its type checks the input.
+        """
+        if not name.isprintable() or any(known == name for known, _ in self._handed.known()):
+            return None
+        (text,) = self._texts(None, [value])
+        new = NewExecution(text)
+        how = vars(options)
+        is_started = self._database.run(executions.start_published, name, new, **how)
+        return new.id if is_started else None
 
     def forget_published(self) -> None:
         """Publish everything again when it is next started: the tables are others now."""

@@ -170,6 +170,11 @@ class DurableSection(_Section):
             object.__setattr__(self, "heartbeat_interval", interval)  # frozen only afterwards
         return self
 
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The workflows that are given as modules to import, not as objects."""
+        return tuple(item for item in self.workflows if isinstance(item, str))
+
 
 class QueueSection(_Section):
     """One queue of this node."""

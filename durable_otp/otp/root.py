@@ -109,7 +109,10 @@ def _guard(hook: Callable[[], None]) -> None:
 
 
 def run_root(
-    spec: SupervisorSpec, hooks: RootHooks | None = None, *, title: str | None = None
+    spec: SupervisorSpec | DynamicSupervisorSpec,
+    hooks: RootHooks | None = None,
+    *,
+    title: str | None = None,
 ) -> int:
     """Be the root, in the foreground of this process, until it ends; return the exit code.
 
@@ -125,7 +128,7 @@ def run_root(
     return asyncio.run(_foreground(spec, hooks or RootHooks()))
 
 
-async def _foreground(spec: SupervisorSpec, hooks: RootHooks) -> int:
+async def _foreground(spec: SupervisorSpec | DynamicSupervisorSpec, hooks: RootHooks) -> int:
     process.orphanage.spare(linux.child_pids())  # as PID 1 it has adopted what came before it
     stopping = asyncio.Event()
     async with loop.Surroundings(lambda _: stop_or_end(stopping)):

@@ -250,11 +250,11 @@ class Runtime:
 def hooks_of(config: Config, node_id: str, *, log_level: int) -> NodeHooks:
     """Return what the root of this node does besides supervising."""
     durable = config.durable
-    modules = tuple(item for item in durable.workflows if isinstance(item, str))
     return NodeHooks(
         node_id=node_id,
+        schema=durable.schema_name,
         log_format=durable.log_format,
         log_level=log_level,
-        preload=modules if durable.preload else (),
+        preload=durable.modules if durable.preload else (),
         allow_threads=durable.allow_threads_at_fork,
     )

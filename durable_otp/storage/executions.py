@@ -71,6 +71,26 @@ def start(how: Start, executions: Sequence[NewExecution]) -> Operation[list[str]
     return [ids.get(each.id, each.id) for each in executions]
 
 
+def start_published(
+    workflow: str,
+    new: NewExecution,
+    *,
+    queue: str | None,
+    priority: int | None,
+    scheduled_at: datetime | None,
+) -> Operation[bool]:
+    """Start an execution without a key of a name's newest published version, in one round trip.
+
+    None leaves the queue or the priority to the workflow. False: nothing is published by that name.
+    """
+    if new.is_sent and (yield Statement("status_of", {"id": new.id})):
+        return True
+    new.is_sent = True
+    how = {"queue": queue, "priority": priority, "scheduled_at": scheduled_at}
+    given = {"id": new.id, "workflow": workflow, "input": new.input}
+    return bool((yield Statement("start_published", given | how)))
+
+
 @transaction
 def cancel(execution_id: str, reason: str | None) -> Operation[Ended]:
     """Cancel an execution and all its descendants that have not ended.
@@ -109,8 +129,8 @@ def _insert(how: Start, executions: Sequence[NewExecution]) -> Operation[bool]:
     common = vars(how)
     if len(executions) == 1:
         (one,) = executions
-        given = {"id": one.id, "input": one.input, "key": one.idempotency_key}
-        return bool((yield Statement("start_one", common | given)))
+        given = common | {"id": one.id, "input": one.input, "key": one.idempotency_key}
+        return bool((yield Statement("start_one" if are_new else "start_unless_there", given)))
     columns = common | {
         "ids": ",".join([each.id for each in executions]),
         "inputs": SEPARATOR.join([each.input or "" for each in executions]),

@@ -6,8 +6,7 @@ what is wrong with a server that is not there, instead of waiting for the pool's
 """
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from threading import Lock
 from typing import ParamSpec, TypeVar
@@ -85,8 +84,9 @@ class PooledDatabase:
             MigrationError: The schema has not the tables that this code is written for.
         """
         try:
-            with self._migrated():
-                return self._repeated(operation, *args, **kwargs)
+            return self._repeated(operation, *args, **kwargs)
+        except _NOT_MIGRATED as error:
+            raise self._not_migrated(error) from None
         except CONNECTION_LOST as error:
             raise DatabaseUnreachable(
                 f"PostgreSQL cannot be reached: {describe_failure(error)}."
@@ -106,26 +106,23 @@ class PooledDatabase:
             TypeError: It is not a psycopg connection.
         """
         steps = operation(*args, **kwargs)
-        with self._migrated():
-            try:
-                statement = next(steps)
-                while True:
-                    sql = self._sql[statement.name]
-                    statement = steps.send(execute(connection, sql, statement.parameters))
-            except StopIteration as end:
-                answer: Value = end.value
-                return answer
-
-    @contextmanager
-    def _migrated(self) -> Iterator[None]:
-        """Say what to do when the tables are missing or older than this code."""
         try:
-            yield
+            statement = next(steps)
+            while True:
+                sql = self._sql[statement.name]
+                statement = steps.send(execute(connection, sql, statement.parameters))
+        except StopIteration as end:
+            answer: Value = end.value
+            return answer
         except _NOT_MIGRATED as error:
-            raise MigrationError(
-                f'Schema "{self._schema}" is not migrated to this version of durable-otp '
-                f"({describe_failure(error)}); run `durable-otp migrate` or Durable.migrate()."
-            ) from None
+            raise self._not_migrated(error) from None
+
+    def _not_migrated(self, error: Exception) -> MigrationError:
+        """Say what to do when the tables are missing or older than this code."""
+        return MigrationError(
+            f'Schema "{self._schema}" is not migrated to this version of durable-otp '
+            f"({describe_failure(error)}); run `durable-otp migrate` or Durable.migrate()."
+        )
 
     def close(self) -> None:
         """Close the connections; the next operation opens others."""
@@ -143,9 +140,10 @@ class PooledDatabase:
         rollbacks = 0
         replaced = False
         while True:
+            pool = self._opened()
+            connection = self._lent(pool)
             try:
-                with self._connection() as connection:
-                    return perform(connection, operation, *args, **kwargs)
+                return perform(connection, operation, *args, **kwargs)
             except ROLLED_BACK:
                 rollbacks += 1
                 if rollbacks >= REPEATS_AFTER_ROLLBACK:
@@ -154,14 +152,14 @@ class PooledDatabase:
                 if replaced:
                     raise
                 replaced = True  # an idle connection is often simply gone, and the others with it
-                self._opened().check()
+                pool.check()
+            finally:
+                pool.putconn(connection)  # one that broke is not kept
 
-    @contextmanager
-    def _connection(self) -> Iterator[Connection]:
-        """Lend a connection; it comes back unless it broke."""
-        pool = self._opened()
+    def _lent(self, pool: "ConnectionPool[Connection]") -> Connection:
+        """Return a connection to use and put back."""
         try:
-            connection = pool.getconn()
+            return pool.getconn()
         except PoolTimeout:
             open_connection(
                 self._arguments, self._schema
@@ -169,10 +167,6 @@ class PooledDatabase:
             raise DatabaseUnreachable(
                 f"All {self._size} connections of this client are in use; use fewer threads."
             ) from None
-        try:
-            yield connection
-        finally:
-            pool.putconn(connection)
 
     def _opened(self) -> "ConnectionPool[Connection]":
         """Return this process's pool, opened."""

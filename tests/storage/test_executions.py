@@ -12,6 +12,7 @@ import pytest
 from durable_otp.errors import AlreadyFinished, ExecutionNotFound
 from durable_otp.storage import executions
 from durable_otp.storage.database import Database
+from durable_otp.storage.definitions import PublishedDefinition, publish
 from durable_otp.storage.executions import NewExecution, Start
 from durable_otp.storage.identity import new_id
 from durable_otp.storage.pool import PooledDatabase
@@ -19,6 +20,7 @@ from tests.support.tables import HOLDER, heard
 from tests.support.waiting import wait_until
 
 HOW = Start(workflow="w", version="1", queue="default", priority=0)
+NOTHING_CHOSEN = {"queue": None, "priority": None, "scheduled_at": None}
 FINAL = ("completed", "failed", "cancelled", "compensated", "compensation_failed")
 
 
@@ -37,6 +39,55 @@ def test_a_start_without_input_timeout_and_key_leaves_them_empty(tables, databas
     (id_,) = database.run(executions.start, HOW, [NewExecution(None)])
     row = tables.row(id_)
     assert (row["input"], row["deadline_at"], row["idempotency_key"]) == (None, None, None)
+
+
+def test_a_start_by_name_is_the_same_as_one_of_the_definition_published_last(tables, database):
+    for version, queue, timeout in (("1", "old", None), ("2", "q", 60.5)):
+        described = {"name": "shop", "version": version, "queue": queue, "priority": 7}
+        published = PublishedDefinition("shop", version, version, described | {"timeout": timeout})
+        database.run(publish, [published])
+    how = Start(workflow="shop", version="2", queue="q", priority=7, timeout=60.5)
+    prepared, named = NewExecution('{"a": [1]}'), NewExecution('{"a": [1]}')
+    database.run(executions.start, how, [prepared])
+    with tables.listen("queue") as listener:
+        assert database.run(executions.start_published, "shop", named, **NOTHING_CHOSEN)
+        assert heard(listener) == ["q"]
+    rows = [tables.row(each.id) for each in (prepared, named)]
+    for row in rows:
+        row["deadline_at"] -= row["inserted_at"]
+        for column in ("id", "inserted_at", "updated_at", "scheduled_at"):
+            del row[column]
+    assert rows[0] == rows[1]
+
+
+def test_a_start_by_name_takes_what_was_chosen(tables, database):
+    described = {"queue": "q", "priority": 7, "timeout": None}
+    database.run(publish, [PublishedDefinition("shop", "1", "1", described)])
+    due, new = datetime(2100, 1, 1, tzinfo=UTC), NewExecution(None)
+    chosen = {"queue": "mine", "priority": -1, "scheduled_at": due}
+    with tables.listen("queue") as listener:
+        assert database.run(executions.start_published, "shop", new, **chosen)
+        assert heard(listener) == []
+    row = tables.row(new.id)
+    assert {name: row[name] for name in chosen} == chosen
+    assert row["deadline_at"] is None
+
+
+def test_a_start_by_a_name_that_nobody_published_starts_nothing(tables, database):
+    assert not database.run(
+        executions.start_published, "shop", NewExecution(None), **NOTHING_CHOSEN
+    )
+    assert tables.sql("SELECT FROM durable.workflow_executions") == []
+
+
+def test_a_start_by_name_whose_answer_was_lost_is_repeated_once(tables, database):
+    described = {"queue": "q", "priority": 0, "timeout": None}
+    database.run(publish, [PublishedDefinition("shop", "1", "1", described)])
+    sent, lost = NewExecution(None), NewExecution(None, is_sent=True)
+    for _ in range(2):
+        assert database.run(executions.start_published, "shop", sent, **NOTHING_CHOSEN)
+    assert database.run(executions.start_published, "shop", lost, **NOTHING_CHOSEN)
+    assert len(tables.sql("SELECT FROM durable.workflow_executions")) == 2
 
 
 def test_what_is_due_is_told_once_a_transaction_and_what_is_not_is_not(tables, database):

@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 
 from durable_otp.storage.reports import Filters
+from durable_otp.storage.statements import statements
 from tests.storage.test_claims_plan import explained
 from tests.support.postgres import fresh_schema
 from tests.support.tables import Tables, migrated_tables
 
 ENDED = 100_000
+COSTS_NOTHING = ("parallel_setup_cost", "parallel_tuple_cost", "min_parallel_index_scan_size")
 PAGE = {"after": None, "after_inserted_at": None, "limit": 50}
 
 
@@ -58,3 +61,14 @@ def test_a_page_of_everything_reads_a_page(crowded, name):
     parameters = {**(Filters().parameters() or {}), **PAGE}
     _, blocks = explained(crowded, name, "force_custom_plan", **parameters)
     assert blocks < 400
+
+
+@pytest.mark.parametrize("queue", [None, "q"])
+def test_several_processes_may_count_what_has_ended_in_an_index_alone(crowded, queue):
+    with psycopg.connect(crowded.dsn) as connection:
+        for setting in COSTS_NOTHING:  # as it is with millions of rows, and wider ones
+            connection.execute(f"SET {setting} = 0".encode())
+        connection.execute("SET enable_seqscan = off")
+        sql = f"EXPLAIN {statements(crowded.schema)['queue_stats']}"
+        plan = connection.execute(sql.encode(), {"queue": queue}).fetchall()
+    assert any("Parallel Index Only Scan" in line for (line,) in plan)

@@ -1,7 +1,20 @@
 -- How executions begin and how they are called off.
 
 -- name: start_one
--- No row in the answer: its id or its key is there already.
+-- The first try of one without a key: nothing can be there already, and asking would cost a quarter
+-- of it all.
+INSERT INTO durable.workflow_executions
+    (id, workflow, version, queue, priority, input, scheduled_at, deadline_at, inserted_at,
+     updated_at)
+VALUES (%(id)s::uuid, %(workflow)s, %(version)s, %(queue)s, %(priority)s, %(input)s::jsonb,
+        coalesce(%(scheduled_at)s::timestamptz, durable.now()),
+        durable.now() + make_interval(secs => %(timeout)s::double precision),
+        durable.now(), durable.now())
+RETURNING CASE WHEN scheduled_at <= durable.now() THEN pg_notify('durable:queue', queue) END,
+          CASE WHEN deadline_at IS NOT NULL THEN pg_notify('durable:timeout', '') END;
+
+-- name: start_unless_there
+-- The same for one with a key, or that was tried before. No row in the answer: it is there already.
 INSERT INTO durable.workflow_executions
     (id, workflow, version, queue, priority, input, idempotency_key, scheduled_at, deadline_at,
      inserted_at, updated_at)
@@ -10,6 +23,29 @@ VALUES (%(id)s::uuid, %(workflow)s, %(version)s, %(queue)s, %(priority)s, %(inpu
         durable.now() + make_interval(secs => %(timeout)s::double precision),
         durable.now(), durable.now())
 ON CONFLICT DO NOTHING
+RETURNING CASE WHEN scheduled_at <= durable.now() THEN pg_notify('durable:queue', queue) END,
+          CASE WHEN deadline_at IS NOT NULL THEN pg_notify('durable:timeout', '') END;
+
+-- name: start_published
+-- One without a key, by the name of its workflow alone: the definition is looked up on the way. No
+-- row in the answer: nothing is published under that name.
+INSERT INTO durable.workflow_executions
+    (id, workflow, version, queue, priority, input, scheduled_at, deadline_at, inserted_at,
+     updated_at)
+SELECT %(id)s::uuid, newest.workflow, newest.version,
+       coalesce(%(queue)s, newest.description ->> 'queue'),
+       coalesce(%(priority)s::integer, (newest.description ->> 'priority')::integer),
+       %(input)s::jsonb, coalesce(%(scheduled_at)s::timestamptz, durable.now()),
+       durable.now() + make_interval(
+           secs => (newest.description ->> 'timeout')::double precision),
+       durable.now(), durable.now()
+FROM (
+    SELECT workflow, version, description
+    FROM durable.definitions
+    WHERE workflow = %(workflow)s
+    ORDER BY published_at DESC, version DESC
+    LIMIT 1
+) AS newest
 RETURNING CASE WHEN scheduled_at <= durable.now() THEN pg_notify('durable:queue', queue) END,
           CASE WHEN deadline_at IS NOT NULL THEN pg_notify('durable:timeout', '') END;
 

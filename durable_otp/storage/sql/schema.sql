@@ -65,7 +65,7 @@ INSERT INTO durable.test_clock DEFAULT VALUES ON CONFLICT DO NOTHING;
 
 -- name: follow_test_clock
 -- STABLE like the function it replaces: read once a scan, so that the indexes are still used.
-CREATE OR REPLACE FUNCTION durable.now() RETURNS timestamptz LANGUAGE sql STABLE
+CREATE OR REPLACE FUNCTION durable.now() RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE
 AS 'SELECT now() + (SELECT "offset" FROM durable.test_clock)';
 
 -- name: advance_test_clock

@@ -1,0 +1,1 @@
+ALTER FUNCTION durable.now() PARALLEL UNSAFE;
