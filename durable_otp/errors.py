@@ -121,6 +121,10 @@ class DatabaseUnreachable(DurableError):  # noqa: N818 - reads as the sentence i
     """PostgreSQL could not be reached, or the connection was lost for longer than allowed."""
 
 
+class NotPermitted(DurableError):  # noqa: N818 - reads as the sentence it reports
+    """The database role has not the right to do this."""
+
+
 class MigrationError(DurableError):
     """The schema cannot be brought to the wanted version."""
 

@@ -6,7 +6,7 @@ import psycopg
 from psycopg import conninfo, errors
 from psycopg.types.json import set_json_loads
 
-from durable_otp.errors import ConfigError
+from durable_otp.errors import ConfigError, NotPermitted
 from durable_otp.storage.named import PLAN_LOST
 from durable_otp.workflow.json_form import decode
 
@@ -49,6 +49,7 @@ CONNECTION_LOST = (psycopg.OperationalError, psycopg.InterfaceError, errors.Read
 # These rolled back for the sake of others, or executed nothing because what was prepared is gone:
 # repeat at once, with the same token.
 ROLLED_BACK = (errors.DeadlockDetected, errors.SerializationFailure, *PLAN_LOST)
+NOT_PERMITTED = errors.InsufficientPrivilege
 # A statement is prepared when it is used again: what runs once costs one round trip, not two.
 PREPARED_FROM = 1
 
@@ -87,3 +88,12 @@ def describe_failure(error: BaseException) -> str:
     """Return a connection error in one line, without what libpq may have echoed of the DSN."""
     lines = str(error).strip().splitlines()
     return lines[0].rstrip(".") if lines else type(error).__name__
+
+
+def not_permitted(error: psycopg.Error, schema: str) -> NotPermitted:
+    """Return what to say of a right that this role has not."""
+    return NotPermitted(
+        f'The database role may not do this in schema "{schema}" ({describe_failure(error)}); give '
+        "it the rights with `durable-otp migrate --grant-runtime ROLE`, or those of a producer or "
+        "reader."
+    )

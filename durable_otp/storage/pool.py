@@ -19,10 +19,12 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from durable_otp.errors import ConfigError, DatabaseUnreachable, MigrationError
 from durable_otp.storage.connecting import (
     CONNECTION_LOST,
+    NOT_PERMITTED,
     PREPARED_FROM,
     ROLLED_BACK,
     connection_arguments,
     describe_failure,
+    not_permitted,
 )
 from durable_otp.storage.database import (
     REPEATS_AFTER_ROLLBACK,
@@ -83,6 +85,7 @@ class PooledDatabase:
         Raises:
             DatabaseUnreachable: The server does not answer.
             MigrationError: The schema has not the tables that this code is written for.
+            NotPermitted: The role has not the right.
         """
         try:
             with self._migrated():
@@ -118,9 +121,11 @@ class PooledDatabase:
 
     @contextmanager
     def _migrated(self) -> Iterator[None]:
-        """Say what to do when the tables are missing or older than this code."""
+        """Say what to do when the tables are missing or older than this code, or not for us."""
         try:
             yield
+        except NOT_PERMITTED as error:
+            raise not_permitted(error, self._schema) from None
         except _NOT_MIGRATED as error:
             raise MigrationError(
                 f'Schema "{self._schema}" is not migrated to this version of durable-otp '
