@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -76,10 +77,13 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(PACKAGE))
 
 
-def calls(path: Path) -> Iterator[ast.Call]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Call):
-            yield node
+@cache
+def nodes(path: Path) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
+def calls(path: Path) -> list[ast.Call]:
+    return [node for node in nodes(path) if isinstance(node, ast.Call)]
 
 
 def called(node: ast.Call) -> str:
@@ -89,10 +93,9 @@ def called(node: ast.Call) -> str:
 def test_nothing_makes_objects_or_code_of_bytes() -> None:
     """S-1: dill goes through the pipes of one tree and nowhere else; nothing else is imported."""
     for path in MODULES:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
         names = {
             name.split(".")[0]
-            for node in ast.walk(tree)
+            for node in nodes(path)
             for name in (
                 [alias.name for alias in node.names]
                 if isinstance(node, ast.Import)

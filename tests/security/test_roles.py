@@ -196,7 +196,7 @@ def test_a_producer_neither_claims_nor_reads_what_others_have(
     producer.start(asks, {"not": "yours"}, queue="nobody's")
     with (
         PostgresAdapter(producer_dsn, schema=schema) as adapter,
-        pytest.raises((DurableError, psycopg.errors.InsufficientPrivilege)),
+        pytest.raises(NotPermitted),
     ):
         adapter.fetch_jobs("nobody's", 1, "thief")
     for statement in (
@@ -226,7 +226,7 @@ def test_a_producer_neither_claims_nor_reads_what_others_have(
 
 
 def test_a_reader_sees_everything_and_changes_nothing(
-    dsn: str, schema: str, producer: Durable
+    dsn: str, schema: str, producer: Durable, tmp_path: Path
 ) -> None:
     started = producer.start(asks, {"mine": 1}, queue="nobody's")
     with role(dsn, schema, "reader") as reader_dsn, Durable(reader_dsn, schema=schema) as reader:
@@ -234,6 +234,10 @@ def test_a_reader_sees_everything_and_changes_nothing(
         assert started.id in {each.id for each in reader.list_executions()}
         assert reader.stats()
         assert reader.schema_version() == Migrator(dsn, schema).newest_version
+        shell = Project(tmp_path, reader_dsn, schema)
+        assert started.id in shell.run("inspect", started.id)
+        for verb in ("status", "tree", "list", "queues", "pending", "schedules"):
+            shell.run(verb)
         for call in (
             lambda: reader.start("asks", {}),
             lambda: reader.cancel(started.id),

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 from psycopg import conninfo
@@ -19,7 +20,16 @@ def role(dsn: str, schema: str, *kinds: str) -> Iterator[str]:
         try:
             for kind in kinds:
                 Migrator(dsn, schema).grant(kind, name)
+            if kinds:
+                _let_tell_the_time(owner, schema, name)
             yield conninfo.make_conninfo(dsn, user=name)
         finally:
             owner.execute(f"DROP OWNED BY {name}".encode())
             owner.execute(f"DROP ROLE {name}".encode())
+
+
+def _let_tell_the_time(owner: "psycopg.Connection[Any]", schema: str, name: str) -> None:
+    """Let a role read the clock that tests move, where there is one."""
+    clock = f"{schema}.test_clock"
+    if owner.execute("SELECT to_regclass(%s)", [clock]).fetchone() != (None,):
+        owner.execute(f"GRANT SELECT ON {clock} TO {name}".encode())
