@@ -5,7 +5,23 @@ and derive from ``BaseException``, so that no step can swallow them by accident:
 ``StepInterrupted`` here, and ``Suspension`` in ``workflow.wait``.
 """
 
+import re
 from typing import Any
+
+_IN_ADDRESS = re.compile(r"(?<=://)([^\s:/@]*):[^\s/@]+@")
+_AS_KEY = re.compile(
+    r"""\b(password|passwd|sslpassword)(\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s'"&,;)]+)""", re.IGNORECASE
+)
+
+
+def without_passwords(text: str) -> str:
+    """Return a text with the passwords of addresses and connection strings left out."""
+    return _AS_KEY.sub(r"\1\2***", _IN_ADDRESS.sub(r"\1:***@", text))
+
+
+def holds_password(dsn: str) -> bool:
+    """Return whether a connection string holds a password."""
+    return without_passwords(dsn) != dsn
 
 
 class DurableError(Exception):
@@ -119,6 +135,10 @@ class ChildFailed(DurableError):  # noqa: N818 - the contract's name
 
 class DatabaseUnreachable(DurableError):  # noqa: N818 - reads as the sentence it reports
     """PostgreSQL could not be reached, or the connection was lost for longer than allowed."""
+
+
+class NotPermitted(DurableError):  # noqa: N818 - reads as the sentence it reports
+    """The database role has not the right to do this."""
 
 
 class MigrationError(DurableError):

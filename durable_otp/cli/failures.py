@@ -14,6 +14,7 @@ from durable_otp.errors import (
     ScheduleNotFound,
     SerializationError,
     WorkflowNotFound,
+    without_passwords,
 )
 
 FAILED = 1
@@ -64,7 +65,7 @@ def exit_code(error: BaseException) -> int:
 
 def sentence(error: BaseException) -> str:
     """Return an error as one line."""
-    text = one_line(" ".join(str(error).split()))
+    text = without_passwords(one_line(" ".join(str(error).split())))
     if isinstance(error, DurableError | ValueError) and text:
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -10,7 +10,8 @@ from typing import ParamSpec, TypeVar
 from durable_otp.cli.failures import AmbiguousId, NothingFound
 from durable_otp.client import Durable
 from durable_otp.config import Config, DurableSection, load
-from durable_otp.errors import ConfigError
+from durable_otp.errors import ConfigError, holds_password
+from durable_otp.otp.title import set_title
 from durable_otp.storage import embedded
 from durable_otp.storage.embedded import Server
 from durable_otp.storage.nodes import Node, live_nodes
@@ -120,6 +121,8 @@ def configured(where: Where) -> Config:
     """
     if where.config is None and not where.dsn:
         _refuse_silence()
+    if where.dsn and holds_password(where.dsn):
+        set_title("durable-otp")  # others may read how a process was called
     settings = Config() if where.config is None else load(where.config)
     changes: dict[str, str] = {}
     if where.dsn or where.config is None:

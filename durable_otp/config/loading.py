@@ -1,5 +1,6 @@
 """Where a configuration comes from: a TOML file, or the keywords of ``Runtime``."""
 
+import logging
 import os
 import tomllib
 from collections.abc import Callable, Mapping
@@ -10,9 +11,11 @@ from pydantic import ValidationError
 
 from durable_otp.config.sections import Config, DurableSection, Fault, contradiction
 from durable_otp.config.sentences import first_fault, key_path, keys_of, unknown_key
-from durable_otp.errors import ConfigError
+from durable_otp.errors import ConfigError, holds_password
+from durable_otp.events import emit
 
 DSN_VARIABLE = "DURABLE_DSN"
+OTHERS = 0o077
 _SECTIONS = frozenset(Config.model_fields) - {"durable"}
 
 
@@ -27,7 +30,9 @@ def load(path: str | Path, *, environ: Mapping[str, str] | None = None) -> Confi
         ConfigError: The file cannot be read, or a key is unknown, wrong or contradicts another.
     """
     document = _parsed(path)
-    return _checked(document, environ, lambda where: f"{path}: {key_path(where)}")
+    config = _checked(document, environ, lambda where: f"{path}: {key_path(where)}")
+    _warn_of_readers(Path(path), document)
+    return config
 
 
 def from_mapping(
@@ -90,6 +95,20 @@ def _parsed(path: str | Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         reason = f"cannot be read: {error}"
     raise ConfigError(_sentence(str(path), reason))
+
+
+def _warn_of_readers(path: Path, document: dict[str, Any]) -> None:
+    """Say so if others may read a file with a password in it."""
+    dsn = document.get("durable", {}).get("dsn")
+    mode = path.stat().st_mode & 0o777
+    if isinstance(dsn, str) and holds_password(dsn) and mode & OTHERS:
+        emit(
+            "password_readable_by_others",
+            level=logging.WARNING,
+            file=str(path),
+            mode=f"{mode:04o}",
+            cure=f"chmod 600, or {DSN_VARIABLE} in the environment",
+        )
 
 
 def _with_dsn(document: dict[str, Any], environ: Mapping[str, str] | None) -> dict[str, Any]:

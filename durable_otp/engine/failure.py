@@ -3,8 +3,9 @@
 import traceback
 from typing import Any
 
-from durable_otp.errors import SerializationError
+from durable_otp.errors import SerializationError, without_passwords
 
+LONGEST_TYPE = 200
 LONGEST_MESSAGE = 8_192
 LONGEST_STACKTRACE = 32_768
 
@@ -30,12 +31,24 @@ ENGINE_TYPES = {
 
 
 def describe(error: BaseException) -> dict[str, Any]:
-    """Return an exception as the JSON error of a step or an execution."""
+    """Return an exception as the JSON error of a step or an execution, without passwords."""
     return {
-        "type": error_type(error),
-        "message": storable(str(error), LONGEST_MESSAGE),
-        "stacktrace": storable("".join(traceback.format_exception(error)), LONGEST_STACKTRACE),
+        "type": storable(error_type(error), LONGEST_TYPE),
+        "message": storable(without_passwords(_text(error)), LONGEST_MESSAGE),
+        "stacktrace": storable(without_passwords(_trace(error)), LONGEST_STACKTRACE),
     }
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as unprintable:  # noqa: BLE001 - whatever a step's own exception does
+        return f"({type(unprintable).__name__} when asked for its text)"
+
+
+def _trace(error: BaseException) -> str:
+    """Return where it happened: lines of code, and of no variable what it held."""
+    return "".join(traceback.format_exception(error))
 
 
 def error_type(error: BaseException) -> str:

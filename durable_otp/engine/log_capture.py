@@ -41,13 +41,16 @@ def entries(captured: bytes) -> list[dict[str, Any]]:
     return [_entry(line) for line in text.split("\n") if line.strip()]
 
 
-def bounded(captured: bytes, longest: int) -> bytes:
-    """Return the end of what was captured, cut at a line, with a note of how much is missing."""
-    if len(captured) <= longest:
+def bounded(captured: bytes, longest: int, before: int = 0) -> bytes:
+    """Return the end of what was captured, cut at a line, with a note of how much is missing.
+
+    ``before`` is how many bytes were there that are not even given.
+    """
+    if len(captured) <= longest and not before:
         return captured
     kept = captured[-longest:]
     kept = kept[kept.find(b"\n") + 1 :]
-    missing = len(captured) - len(kept)
+    missing = before + len(captured) - len(kept)
     return b"... %d bytes before this were left out (max_log)\n" % missing + kept
 
 

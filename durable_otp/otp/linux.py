@@ -32,6 +32,15 @@ def _prctl(option: int, value: int) -> None:
         raise OSError(number, f"prctl({option}): {os.strerror(number)}")
 
 
+def forget_beginning(descriptor: int, length: int) -> None:
+    """Give back the memory of a file's first bytes; they read as zeros, the file is as long."""
+    keep_size, punch_hole = 1, 2
+    arguments = (ctypes.c_long(0), ctypes.c_long(length))
+    if _libc.fallocate(descriptor, punch_hole | keep_size, *arguments) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"fallocate: {os.strerror(number)}")
+
+
 def child_pids() -> list[int]:
     """Return the pids of this process's children, ended but unreaped ones included."""
     try:

@@ -12,8 +12,10 @@ import sys
 from typing import Any
 
 from durable_otp.engine.log_capture import RecordLines, bounded, entries
+from durable_otp.otp import linux
 
 STANDARD = (1, 2)
+TRIMMED_FROM = 1 << 20
 
 
 class OutputFile:
@@ -25,6 +27,15 @@ class OutputFile:
     def entries(self, max_log: int) -> list[dict[str, Any]]:
         """Return what the attempt has written as log entries."""
         return _entries(self.descriptor, max_log)
+
+    def trim(self, max_log: int) -> None:
+        """Give back the memory of what will not be kept: a step may print for hours.
+
+        Only of much, for a worker that begins anew at this very moment would lose its first lines.
+        """
+        size = _size(self.descriptor)
+        if size > max(TRIMMED_FROM, 2 * max_log):
+            linux.forget_beginning(self.descriptor, size - max_log)
 
     def clear(self) -> None:
         """Forget what was written; the worker that wrote it is gone or idle."""
@@ -91,5 +102,7 @@ def _size(descriptor: int) -> int:
 
 def _entries(descriptor: int, max_log: int) -> list[dict[str, Any]]:
     size = _size(descriptor)
-    captured = os.pread(descriptor, size, 0) if size else b""
-    return entries(bounded(captured, max_log)) if captured else []
+    if not size:
+        return []
+    before = max(0, size - max_log)
+    return entries(bounded(os.pread(descriptor, size - before, before), max_log, before))

@@ -190,6 +190,12 @@ class QueueManager:
         """Follow what the workers have begun without saying so."""
         self._shift.catch_up()
 
+    def trim_output(self) -> None:
+        """Give back the memory of output that will not be kept."""
+        for station in self._crew.stations:
+            if station.hand:
+                station.output.trim(self._settings.worker.max_log)
+
     def stop_body(self, execution_id: str, lock_token: str | None, why: Condemnation) -> None:
         """Stop what runs of an execution."""
         self._shift.stop_body(execution_id, lock_token, why)

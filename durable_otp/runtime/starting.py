@@ -1,12 +1,15 @@
 """What has to be there before a tree starts: a database, its schema, enough connections."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 from durable_otp.config import Config
 from durable_otp.errors import ConfigError
+from durable_otp.events import emit
 from durable_otp.runtime import tree
 from durable_otp.storage import embedded
+from durable_otp.storage.connecting import may_be_overheard
 from durable_otp.storage.database import Database
 from durable_otp.storage.embedded import Server
 from durable_otp.storage.migrator import Migrator
@@ -41,6 +44,8 @@ def prepare(config: Config, *, migrate: bool, beside: Path | None = None) -> Pre
         server = embedded.acquire(embedded.default_directory(beside))
         dsn = server.dsn
     try:
+        if may_be_overheard(dsn):
+            emit("password_without_tls", level=logging.WARNING, cure="sslmode=require in the dsn")
         if migrate:
             Migrator(dsn, config.durable.schema_name).migrate()
         check_connections(config, dsn)

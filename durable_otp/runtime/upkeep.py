@@ -53,6 +53,9 @@ class Holder(Protocol):
     def catch_up(self) -> None:
         """Follow what the workers have begun without saying so."""
 
+    def trim_output(self) -> None:
+        """Give back the memory of output that will not be kept."""
+
     def look(self) -> None:
         """Look at the queue soon."""
 
@@ -187,6 +190,7 @@ class Upkeep:
     async def _report_steps(self) -> None:
         """Tell of the steps that have run for a while, so that others see where executions are."""
         self._holder.catch_up()
+        self._holder.trim_output()
         held = [
             each
             for each in self._holder.held

@@ -1,18 +1,21 @@
 """How every connection of this package is opened, and which of its failures mean "try again"."""
 
+import os
 from typing import Any
 
 import psycopg
 from psycopg import conninfo, errors
 from psycopg.types.json import set_json_loads
 
-from durable_otp.errors import ConfigError
+from durable_otp.errors import ConfigError, NotPermitted, without_passwords
 from durable_otp.storage.named import PLAN_LOST
 from durable_otp.workflow.json_form import decode
 
 AsyncConnection = psycopg.AsyncConnection[dict[str, Any]]
 
 CONNECT_TIMEOUT_SECONDS = 10
+LOCAL = ("", "localhost", "::1")
+WITHOUT_TLS = ("disable", "allow", "prefer")
 
 # Ask the server to notice dead clients soon, so that their row locks are not kept (reliability
 # notes 46-48), and never let a stopped process hold a transaction open.
@@ -49,6 +52,7 @@ CONNECTION_LOST = (psycopg.OperationalError, psycopg.InterfaceError, errors.Read
 # These rolled back for the sake of others, or executed nothing because what was prepared is gone:
 # repeat at once, with the same token.
 ROLLED_BACK = (errors.DeadlockDetected, errors.SerializationFailure, *PLAN_LOST)
+NOT_PERMITTED = errors.InsufficientPrivilege
 # A statement is prepared when it is used again: what runs once costs one round trip, not two.
 PREPARED_FROM = 1
 
@@ -78,6 +82,19 @@ def connection_arguments(dsn: str, role: str) -> dict[str, Any]:
     return {**defaults, **{key: value for key, value in parsed.items() if value is not None}}
 
 
+def may_be_overheard(dsn: str) -> bool:
+    """Return whether a password would go to another machine without TLS being asked for.
+
+    Raises:
+        ConfigError: The DSN is malformed.
+    """
+    given = connection_arguments(dsn, "check")
+    hosts = str(given.get("host") or os.environ.get("PGHOST") or "").split(",")
+    mode = str(given.get("sslmode") or os.environ.get("PGSSLMODE") or "prefer")
+    is_far = any(host not in LOCAL and not host.startswith(("/", "@", "127.")) for host in hosts)
+    return bool(given.get("password")) and is_far and mode in WITHOUT_TLS
+
+
 def read_json(connection: psycopg.Connection[Any] | AsyncConnection) -> None:
     """Let jsonb columns of a connection be read as deep as they may be written."""
     set_json_loads(decode, connection)
@@ -86,4 +103,13 @@ def read_json(connection: psycopg.Connection[Any] | AsyncConnection) -> None:
 def describe_failure(error: BaseException) -> str:
     """Return a connection error in one line, without what libpq may have echoed of the DSN."""
     lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__
+    return without_passwords(lines[0].rstrip(".")) if lines else type(error).__name__
+
+
+def not_permitted(error: psycopg.Error, schema: str) -> NotPermitted:
+    """Return what to say of a right that this role has not."""
+    return NotPermitted(
+        f'The database role may not do this in schema "{schema}" ({describe_failure(error)}); give '
+        "it the rights with `durable-otp migrate --grant-runtime ROLE`, or those of a producer or "
+        "reader."
+    )

@@ -12,11 +12,13 @@ from psycopg.rows import dict_row
 from durable_otp.errors import DatabaseUnreachable
 from durable_otp.storage.connecting import (
     CONNECTION_LOST,
+    NOT_PERMITTED,
     PREPARED_FROM,
     ROLLED_BACK,
     SESSION,
     connection_arguments,
     describe_failure,
+    not_permitted,
     read_json,
 )
 from durable_otp.storage.named import NamedStatements
@@ -118,6 +120,7 @@ class Database:
 
         Raises:
             DatabaseUnreachable: The connection was lost and ``pause`` gave up.
+            NotPermitted: The role has not the right.
         """
         delays = backoff_delays()
         rollbacks = 0
@@ -125,6 +128,8 @@ class Database:
         while True:
             try:
                 return perform(self.connection(), operation, *args, **kwargs)
+            except NOT_PERMITTED as error:
+                raise not_permitted(error, self._schema) from None
             except ROLLED_BACK:
                 rollbacks += 1
                 if rollbacks >= REPEATS_AFTER_ROLLBACK:

@@ -21,6 +21,7 @@ from durable_otp.storage.connecting import (
     describe_failure,
 )
 from durable_otp.storage.database import Connection, open_connection, perform
+from durable_otp.storage.grants import grants
 from durable_otp.storage.statements import in_schema, statements
 
 LOCK_TIMEOUT_SECONDS = 30.0
@@ -89,7 +90,8 @@ class Migrator:
         self._schema = schema
         self._sql = statements(schema)
         self._arguments = connection_arguments(dsn, "migrator")
-        self._migrations = read_migrations(directory or migrations_directory())
+        self._directory = directory or migrations_directory()
+        self._migrations = read_migrations(self._directory)
 
     @property
     def newest_version(self) -> int:
@@ -144,6 +146,19 @@ class Migrator:
             if test_clock and target > 0:
                 perform(connection, clock_for_tests.install)
         return steps
+
+    def grant(self, kind: str, role: str) -> None:
+        """Give a role the rights of ``"runtime"``, ``"producer"`` or ``"reader"``. Blocks.
+
+        Raises:
+            MigrationError: The schema is not at this code's version, there is no such role or
+                kind, or whoever asks does not own the tables.
+        """
+        self.check()
+        sql = grants(self._directory, kind, self._schema, role)
+        with self._connection() as connection, connection.transaction():
+            self._take_the_turn(connection)
+            connection.execute(sql.encode())
 
     def _target(self, to: int | None) -> int:
         if to is None:

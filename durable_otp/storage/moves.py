@@ -13,8 +13,10 @@ from durable_otp.clock import Deadline
 from durable_otp.errors import DatabaseUnreachable
 from durable_otp.storage.connecting import (
     CONNECTION_LOST,
+    NOT_PERMITTED,
     connection_arguments,
     describe_failure,
+    not_permitted,
 )
 from durable_otp.storage.database import Connection, open_connection
 from durable_otp.storage.identity import new_id
@@ -36,6 +38,7 @@ class MoveSubscription:
 
     Raises:
         DatabaseUnreachable: On making it or iterating, when the server does not answer.
+        NotPermitted: The role may not subscribe.
     """
 
     def __init__(self, dsn: str, schema: str) -> None:
@@ -50,6 +53,9 @@ class MoveSubscription:
             self._begin()
         except CONNECTION_LOST as error:
             raise _unreachable(error) from None
+        except NOT_PERMITTED as error:
+            self._connection.close()
+            raise not_permitted(error, schema) from None
 
     def __iter__(self) -> Iterator[StateMove]:
         return self

@@ -18,10 +18,12 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from durable_otp.errors import ConfigError, DatabaseUnreachable, MigrationError
 from durable_otp.storage.connecting import (
     CONNECTION_LOST,
+    NOT_PERMITTED,
     PREPARED_FROM,
     ROLLED_BACK,
     connection_arguments,
     describe_failure,
+    not_permitted,
 )
 from durable_otp.storage.database import (
     REPEATS_AFTER_ROLLBACK,
@@ -82,9 +84,12 @@ class PooledDatabase:
         Raises:
             DatabaseUnreachable: The server does not answer.
             MigrationError: The schema has not the tables that this code is written for.
+            NotPermitted: The role has not the right.
         """
         try:
             return self._repeated(operation, *args, **kwargs)
+        except NOT_PERMITTED as error:
+            raise not_permitted(error, self._schema) from None
         except _NOT_MIGRATED as error:
             raise self._not_migrated(error) from None
         except CONNECTION_LOST as error:
@@ -114,6 +119,8 @@ class PooledDatabase:
         except StopIteration as end:
             answer: Value = end.value
             return answer
+        except NOT_PERMITTED as error:
+            raise not_permitted(error, self._schema) from None
         except _NOT_MIGRATED as error:
             raise self._not_migrated(error) from None
 

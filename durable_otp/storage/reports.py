@@ -180,7 +180,7 @@ def status_of(execution_id: str) -> Operation[State]:
     Raises:
         ExecutionNotFound: There is none with this id.
     """
-    rows = yield from _known("status_of", execution_id)
+    rows = yield from _known("execution_status", execution_id)
     return State(rows[0]["status"])
 
 

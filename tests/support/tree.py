@@ -6,7 +6,7 @@
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,12 @@ from durable_otp.client.handle import Handle
 from durable_otp.runtime.tree_view import flatten
 from durable_otp.storage.migrator import Migrator
 from durable_otp.workflow.execution import Execution, StepExecution
+from tests.support.roles import role
 from tests.support.sink import given
 from tests.support.waiting import wait_until
 
 HOUR = 3600.0
+AS_ROLE = "DURABLE_TEST_AS_ROLE"
 STILL: dict[str, Any] = {
     "heartbeat_interval": HOUR,
     "stale_lock_timeout": 4 * HOUR,
@@ -173,10 +175,20 @@ def running(
     """Run a tree on a schema; ``settings`` are those of `Runtime`."""
     prepare(dsn, schema)
     queues = {"default": 2} if queues is None else queues
-    runtime = Runtime(dsn=dsn, schema=schema, workflows=list(workflows), queues=queues, **settings)
-    with Durable(dsn, schema=schema) as durable, runtime:
-        known = {workflow.name: workflow for workflow in workflows}
-        yield Tree(dsn, schema, runtime, durable, known)
+    with _node_role(dsn, schema) as own_dsn, Durable(dsn, schema=schema) as durable:
+        runtime = Runtime(
+            dsn=own_dsn, schema=schema, workflows=list(workflows), queues=queues, **settings
+        )
+        with runtime:
+            known = {workflow.name: workflow for workflow in workflows}
+            yield Tree(dsn, schema, runtime, durable, known)
+
+
+def _node_role(dsn: str, schema: str) -> AbstractContextManager[str]:
+    """Give the DSN for the tree: with DURABLE_TEST_AS_ROLE, that of a role without DDL."""
+    if AS_ROLE not in os.environ:
+        return nullcontext(dsn)
+    return role(dsn, schema, "runtime")
 
 
 def prepare(dsn: str, schema: str) -> None:

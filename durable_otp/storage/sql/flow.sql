@@ -48,7 +48,7 @@ WHERE workflow = %(workflow)s AND idempotency_key = %(key)s
 
 -- name: key_holder
 -- Who has a key, locked; it may still be put off while nobody has begun it.
-SELECT id::text, status = 'pending' AND started_at IS NULL AND lock_token IS NULL AS may_be_put_off
+SELECT id::text, status = 'pending' AND started_at IS NULL AS may_be_put_off
 FROM durable.workflow_executions
 WHERE workflow = %(workflow)s AND idempotency_key = %(key)s
 FOR UPDATE;

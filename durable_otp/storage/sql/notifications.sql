@@ -28,8 +28,8 @@ LISTEN "durable:moves";
 SELECT pg_advisory_xact_lock(hashtext('durable:subscribed'));
 
 -- name: open_moves
--- From here on every move is notified.
-CREATE TABLE IF NOT EXISTS durable.subscribed ();
+-- From here on every move is notified. A function, for it is done with the schema owner's rights.
+SELECT durable.open_moves();
 
 -- name: keep_subscription
 INSERT INTO durable.subscriptions (id, alive_until)
@@ -44,4 +44,4 @@ DELETE FROM durable.subscriptions WHERE id = %(id)s::uuid OR alive_until < clock
 SELECT count(*) AS count FROM durable.subscriptions;
 
 -- name: close_moves
-DROP TABLE IF EXISTS durable.subscribed;
+SELECT durable.close_moves();

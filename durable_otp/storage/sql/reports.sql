@@ -15,6 +15,10 @@ LEFT JOIN durable.fan_outs f
    AND e.parent_index IS NOT NULL
 WHERE e.id = %(id)s::uuid;
 
+-- name: execution_status
+-- Without the token that holds it: whoever starts executions may ask this.
+SELECT status FROM durable.workflow_executions WHERE id = %(id)s::uuid;
+
 -- name: steps_of
 -- Every attempt, in the order in which they ended, and the workflow that each called last.
 SELECT s.id::text, s.path, s.name, s.type, s.visit, s.attempt, s.status, s.output, s.error, s.logs,

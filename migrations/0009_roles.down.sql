@@ -1,0 +1,2 @@
+DROP FUNCTION durable.open_moves();
+DROP FUNCTION durable.close_moves();
