@@ -1,4 +1,4 @@
-"""Where something can break: a role, a statement, which of its occurrences, and which side of it."""
+"""Where something can break: a role, a statement, which occurrence, and which side of it."""
 
 import re
 from collections import Counter

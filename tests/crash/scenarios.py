@@ -1,14 +1,17 @@
-"""What is done with each workflow from outside while it is swept, by a client that nothing meets."""
+"""What is done with each workflow from outside while it is swept, by an undisturbed client."""
 
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Protocol
 
-from durable_otp import Durable, Workflow
-from durable_otp.errors import AlreadyFinished, NoPendingInput
+from durable_otp import Durable, Runtime, Workflow
+from durable_otp.errors import AlreadyFinished, DurableError, NoPendingInput
+from durable_otp.storage.adapter import PostgresAdapter
 from tests.crash import workflows
+from tests.crash.points import SIBLINGS
 from tests.support.ledger import Ledger
 
 
@@ -17,8 +20,10 @@ class World(Protocol):
 
     durable: Durable
     ledger: Ledger
+    runtime: Runtime
     done: set[str]
     """What a scenario has done once already in this run."""
+    scratch: Path
 
     def advance(self, by: timedelta) -> None:
         """Move the schema's clock."""
@@ -106,20 +111,125 @@ def send(world: World, execution: str, name: str) -> None:
             world.durable.send_event(execution, name, {"of": name})
 
 
+def start_held_by_a_ghost(world: World, workflow: Workflow, key: str) -> str:
+    """Start an execution that somebody has claimed who will never come back."""
+    return _claimed(world, workflow, key, "ghost")
+
+
+def start_held_by_a_dead_manager(world: World, workflow: Workflow, key: str) -> str:
+    """The same of a manager and a node that have shown that they live, and do not any more."""
+    world.ledger.sql(
+        "INSERT INTO {s}.nodes (id, name, hostname, pid, started_at, seen_at) "
+        "VALUES (%s, 'dead', 'dead', 0, {s}.now(), {s}.now())",
+        f"node-{key}",
+    )
+    world.ledger.sql(
+        "INSERT INTO {s}.queue_managers (id, node_id, queue, started_at, seen_at) "
+        "VALUES (%s, %s, 'default', {s}.now(), {s}.now())",
+        key,
+        f"node-{key}",
+    )
+    return _claimed(world, workflow, key, key)
+
+
+def start_a_zombie(world: World, workflow: Workflow, key: str) -> str:
+    """Start an execution that waits for nothing, which the product itself never makes."""
+    execution = _claimed(world, workflow, key, "ghost")
+    world.ledger.sql(
+        "UPDATE {s}.workflow_executions SET status = 'waiting', lock_token = NULL, "
+        "locked_by = NULL, locked_at = NULL, scheduled_at = NULL WHERE id = %s::uuid",
+        execution,
+    )
+    return execution
+
+
+def _claimed(world: World, workflow: Workflow, key: str, holder: str) -> str:
+    given = world.given(key)
+    world.ledger.fault("planted", holder)
+    handle = world.durable.start(workflow, given, idempotency_key=key, queue="limbo")
+    with PostgresAdapter(world.ledger.dsn, schema=world.ledger.schema) as adapter:
+        assert adapter.fetch_jobs("limbo", 1, holder)
+    world.ledger.sql(
+        "UPDATE {s}.workflow_executions SET queue = 'default' WHERE id = %s::uuid", handle.id
+    )
+    return handle.id
+
+
+def start_long(world: World, workflow: Workflow, key: str) -> str:
+    """Start an execution whose body lasts until it is told otherwise."""
+    given = world.given(key, gate=str(world.scratch / key))
+    return world.durable.start(workflow, given, idempotency_key=key).id
+
+
+def stop_the_manager(world: World, execution: str) -> None:
+    """Have the queue's manager stop in good order while a body runs, and then end the body."""
+    begun = world.ledger.sql("SELECT key FROM {l}.effect WHERE execution = %s::uuid", execution)
+    if not begun:
+        return
+    if "stop" not in world.done:
+        world.done.add("stop")
+        with suppress(DurableError):
+            world.runtime.restart("manager default")
+    if "gate" not in world.done:
+        world.done.add("gate")
+        (row,) = world.durable.list_executions(id_prefix=execution)
+        given = world.durable.get_execution(row.id).input
+        Path(given["gate"]).touch()
+
+
+def wait_for_ages(world: World, _: str) -> None:
+    """Move the clock past every timeout, once."""
+    if "ages" not in world.done:
+        world.done.add("ages")
+        world.advance(timedelta(seconds=AGES + 60))
+
+
+def miss_the_deadline(world: World, execution: str) -> None:
+    """Move the clock past the deadline when the execution waits."""
+    if "late" not in world.done and str(world.durable.status(execution)) == "waiting":
+        world.done.add("late")
+        world.advance(timedelta(seconds=61))
+
+
+def outlive_it(world: World, execution: str) -> None:
+    """Move the clock past the retention once the execution has ended."""
+    rows = world.ledger.sql(
+        "SELECT completed_at FROM {s}.workflow_executions WHERE id = %s::uuid", execution
+    )
+    if "old" not in world.done and rows and rows[0]["completed_at"] is not None:
+        world.done.add("old")
+        world.advance(timedelta(seconds=RETENTION + 60))
+
+
+AGES = 1e6
+"""No claim goes stale by the clock before a scenario says so."""
+RETENTION = 30 * 86400.0
+BOTH = ("worker", "manager")
+
+
 @dataclass(frozen=True)
 class Scenario:
-    """A workflow and what happens to it from outside."""
+    """A workflow and what happens to it from outside.
+
+    ``roles`` are those whose statements are swept; the idle rounds of the others are swept once,
+    with the plainest workflow. ``is_removed``: the end is that nothing is left.
+    """
 
     workflow: Workflow
     start: Start = start
     nudge: Nudge = nothing
+    roles: tuple[str, ...] = BOTH
+    called: str = ""
+    is_removed: bool = False
+    settings: tuple[tuple[str, Any], ...] = ()
 
     @property
     def name(self) -> str:
-        """The workflow's name."""
-        return self.workflow.name
+        """What it is called in a report."""
+        return self.called or self.workflow.name
 
 
+_RECOVERY = ("stale_job_recovery",)
 SCENARIOS = {
     scenario.name: scenario
     for scenario in (
@@ -131,10 +241,38 @@ SCENARIOS = {
         Scenario(workflows.parallel),
         Scenario(workflows.each),
         Scenario(workflows.saga, nudge=pass_time),
-        Scenario(workflows.sleeper, nudge=pass_time),
+        Scenario(workflows.sleeper, nudge=pass_time, roles=(*BOTH, "sleep_waker")),
         Scenario(workflows.events, start=start_with_mail, nudge=send_both),
-        Scenario(workflows.asking, nudge=answer),
-        Scenario(workflows.children, nudge=pass_time),
-        Scenario(workflows.cron, start=start_by_schedule, nudge=pass_a_slot),
+        Scenario(workflows.asking, nudge=answer, roles=(*BOTH, "wait_timeouts")),
+        Scenario(workflows.children, nudge=pass_time, roles=(*BOTH, "wait_timeouts")),
+        Scenario(
+            workflows.cron, start_by_schedule, pass_a_slot, roles=("worker", "manager", "scheduler")
+        ),
+        # what the twelve do not meet by themselves
+        Scenario(workflows.late, nudge=miss_the_deadline, roles=("wait_timeouts",)),
+        Scenario(workflows.deadly, nudge=pass_time, roles=("manager",)),
+        Scenario(workflows.slow, nudge=pass_time, roles=("manager",)),
+        Scenario(
+            workflows.stopped,
+            start_long,
+            stop_the_manager,
+            roles=("manager",),
+            settings=(("shutdown_timeout", 0.2),),
+        ),
+        Scenario(
+            workflows.plain, start_held_by_a_ghost, wait_for_ages, _RECOVERY, called="stale claim"
+        ),
+        Scenario(
+            workflows.plain, start_held_by_a_dead_manager, roles=_RECOVERY, called="dead manager"
+        ),
+        Scenario(
+            workflows.plain, start_a_zombie, wait_for_ages, ("zombie_recovery",), called="zombie"
+        ),
+        Scenario(
+            workflows.plain, nudge=outlive_it, roles=("pruner",), called="pruned", is_removed=True
+        ),
+        Scenario(workflows.plain, roles=SIBLINGS, called="idle siblings"),
     )
 }
+TWELVE = tuple(SCENARIOS)[:13]
+"""The workflows that the issue asks for: thirteen, because a long back-off is one of its own."""

@@ -1,11 +1,14 @@
 """A real tree behind the chaos proxy, watched by a ledger, with a client that goes around both."""
 
+import shutil
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from psycopg.conninfo import conninfo_to_dict
@@ -14,7 +17,7 @@ from durable_otp import Durable, Runtime
 from durable_otp.storage import test_clock
 from durable_otp.storage.database import Database
 from durable_otp.storage.migrator import Migrator
-from tests.crash.scenarios import Scenario
+from tests.crash.scenarios import AGES, RETENTION, Scenario
 from tests.crash.workflows import ALL
 from tests.support.chaos import ChaosProxy
 from tests.support.ledger import Ledger, Record
@@ -22,14 +25,12 @@ from tests.support.ledger.book import kept
 from tests.support.ledger.invariants_steps import Answer, answer_of
 from tests.support.ledger.record import Row
 
-AGES = 1e6
-"""No claim goes stale by the clock, which the scenarios move."""
 SETTINGS: dict[str, Any] = {
     "heartbeat_interval": 0.5,
     "stale_lock_timeout": AGES,
     "node_timeout": 1.0,
     "max_interruptions": 1000,
-    "supervisor": {"max_restarts": 1_000_000, "max_seconds": 1.0},
+    "retention": {"completed": RETENTION},
     "stale_job_recovery": {"interval": 0.3},
     "zombie_recovery": {"interval": 0.3},
     "sleep_waker": {"interval": 0.3},
@@ -49,8 +50,8 @@ class Ending:
     begun: Counter[str]
     """How often each body began, by the same name and its visit."""
     record: Record
-    blamed: int
-    """Crashes and interruptions that were counted."""
+    crashes: int
+    interruptions: int
     seconds: float
 
 
@@ -66,6 +67,7 @@ class Site:
     runtime: Runtime
     clock: Database
     done: set[str] = field(default_factory=set)
+    scratch: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="crash.")))
     runs: int = 0
 
     def advance(self, by: timedelta) -> None:
@@ -86,7 +88,7 @@ class Site:
         mark, began = self.ledger.mark(), time.monotonic()
         self.ledger.intent(key)
         root = scenario.start(self, scenario.workflow, key)
-        if "-" in root and not root.startswith("s-"):
+        if not root.startswith("s-"):
             self.ledger.ack(key, root)
         self._until_ended(scenario, root, mark)
         seconds = time.monotonic() - began
@@ -99,19 +101,21 @@ class Site:
 
     def _until_ended(self, scenario: Scenario, root: str, mark: int) -> None:
         deadline = time.monotonic() + LONGEST_RUN
-        while not self._has_ended(mark):
+        while not self._has_ended(scenario, mark):
             if time.monotonic() > deadline:
                 raise AssertionError(f"{scenario.name} has not ended: {self._left(mark)}")
             scenario.nudge(self, root)
             time.sleep(0.003)
 
-    def _has_ended(self, mark: int) -> bool:
+    def _has_ended(self, scenario: Scenario, mark: int) -> bool:
         (row,) = self.ledger.sql(
             "SELECT count(*) AS n, count(*) FILTER (WHERE e.completed_at IS NULL) AS open "
             "FROM {s}.workflow_executions e WHERE e.id IN (SELECT execution FROM {l}.moves "
             "WHERE n > %s AND what = 'workflow_executions' AND op = 'I')",
             mark,
         )
+        if scenario.is_removed:
+            return "old" in self.done and not row["n"]
         return bool(row["n"]) and not row["open"]
 
     def _left(self, mark: int) -> Any:
@@ -135,8 +139,11 @@ class Site:
             names[key]: answer_of(self.durable.get_execution(key, steps=True), OWN_KEYS)
             for key in found
         }
-        blamed = sum(row["crashes"] + row["interruptions"] for row in record.executions)
-        return Ending(answers, begun, record, blamed, seconds)
+        blame = {
+            name: sum(row[name] for row in record.executions)
+            for name in ("crashes", "interruptions")
+        }
+        return Ending(answers, begun, record, seconds=seconds, **blame)
 
 
 OWN_KEYS = frozenset({"ledger", "intent"})
@@ -154,8 +161,12 @@ def _name(row: Row, family: dict[str, Row]) -> str:
 
 
 @contextmanager
-def site(dsn: str, schema: str, commit: str = "each", **settings: Any) -> Iterator[Site]:
+def site(
+    dsn: str, schema: str, commit: str = "each", *, shutdown_timeout: float = 5.0
+) -> Iterator[Site]:
     """Run a tree on a schema of its own, behind a proxy of its own."""
+    supervisor = {"max_restarts": 1_000_000, "max_seconds": 1.0}
+    supervisor["shutdown_timeout"] = shutdown_timeout
     Migrator(dsn, schema).migrate(test_clock=True)
     parts = conninfo_to_dict(dsn)
     upstream = str(parts["host"]), int(parts.get("port") or 5432)
@@ -167,10 +178,13 @@ def site(dsn: str, schema: str, commit: str = "each", **settings: Any) -> Iterat
             schema=schema,
             workflows=list(ALL),
             queues=queues,
-            **(SETTINGS | settings),
+            supervisor=supervisor,
+            **SETTINGS,
         )
         clock = Database(dsn, schema, role="test clock")
         with Durable(dsn, schema=schema) as durable, runtime:
             proxy.guard(pid=runtime.pid)
-            yield Site(dsn, schema, proxy, ledger, durable, runtime, clock)
+            made = Site(dsn, schema, proxy, ledger, durable, runtime, clock)
+            yield made
         clock.close()
+        shutil.rmtree(made.scratch)
