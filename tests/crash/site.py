@@ -146,7 +146,7 @@ class Site:
         return Ending(answers, begun, record, seconds=seconds, **blame)
 
 
-OWN_KEYS = frozenset({"ledger", "intent"})
+OWN_KEYS = frozenset({"ledger", "intent", "gate"})
 
 
 def _name(row: Row, family: dict[str, Row]) -> str:
