@@ -85,6 +85,7 @@ def verb_site(dsn: str, schema: str) -> Iterator[VerbSite]:
         ClientProcess(proxy.dsn(dsn), schema) as client,
     ):
         proxy.guard(pid=client.pid)
+        tables.connection.prepare_threshold = None  # the tables are dropped and made again
         yield VerbSite(tables, proxy, client, ledger)
 
 
@@ -100,6 +101,7 @@ class VerbSweep:
         arguments = self.site.prepared(self.verb)
         self.before = self.site.state()
         seen = int(self.site.proxy.statements(since=1 << 60)["seq"])
+        self._lose_the_first()
         code, said = self.site.client.do(self.name, *arguments)
         assert code == ENDED_WELL, f"{self.name} without a fault: {code} {said}"
         self.after = self.site.state()
@@ -108,7 +110,7 @@ class VerbSweep:
 
     def points(self) -> list[CrashPoint]:
         """Return the crash points of the undisturbed run."""
-        return list(points_of(self.counts, {role for role, _ in self.counts}))
+        return list(points_of(self.counts, self.verb.roles or {role for role, _ in self.counts}))
 
     def broken(self, point: CrashPoint, action: str) -> Result:
         """Break the verb at one point and judge what it leaves behind."""
@@ -117,6 +119,7 @@ class VerbSweep:
         arguments = self.site.prepared(self.verb)
         mark = self.site.ledger.mark()
         self.site.ledger.fault(action, str(point))
+        self._lose_the_first()
         match = {"k": point.occurrence, "point": point.point, "match": point.match}
         rule = proxy.arm(action=action, **match)
         code, said = self.site.client.do(self.name, *arguments)
@@ -129,6 +132,12 @@ class VerbSweep:
         for invariant in (an_end_is_final, events_are_consumed_once, nothing_is_lost):
             found += invariant(record)
         return Result(self.name, "-", action, point, bool(state["fired"]), tuple(found), 0.0)
+
+    def _lose_the_first(self) -> None:
+        """Let the answer to the verb's `first` statement be lost, whatever else breaks."""
+        if self.verb.first:
+            match = {"name": f"^{self.verb.first}$"}
+            self.site.proxy.arm(k=1, point="sent", action="reset", match=match)
 
     def _wrong(self, action: str, rule: dict[str, Any], code: int, said: str) -> Iterator[str]:
         if not rule["fired"]:

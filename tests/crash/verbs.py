@@ -8,11 +8,13 @@ from typing import Any
 
 from durable_otp import Durable, Runtime, Workflow, wait_for_text
 from durable_otp.cli.main import app
+from durable_otp.client.handle import Handle
 from durable_otp.errors import ResultTimeout
-from durable_otp.storage import test_clock
+from durable_otp.storage import overview, test_clock
 from durable_otp.storage.adapter import PostgresAdapter
 from durable_otp.storage.database import Database
 from durable_otp.storage.migrator import Migrator
+from durable_otp.storage.pool import PooledDatabase
 from tests.support.tables import HOLDER, Tables
 
 TOKEN = HOLDER["lock_token"]
@@ -47,12 +49,16 @@ class Verb:
     ``act`` gets the DSN, the schema and what ``prepare`` has returned. ``again``: whoever does not
     know whether it happened may do it again, and nothing happens twice. ``repeats``: a connection
     that is lost is replaced by the product itself, so the verb ends as if nothing had been.
+    ``roles``: the client's own, where other processes speak as well. ``first``: the statement whose
+    answer is lost each time already before anything else breaks, so that what repeats it is swept.
     """
 
     act: Callable[..., Any]
     prepare: Callable[[Tables], Arguments] = lambda _: []
     again: bool = True
     repeats: bool = True
+    roles: tuple[str, ...] = ()
+    first: str = ""
 
 
 def client(method: str) -> Callable[..., Any]:
@@ -166,7 +172,8 @@ def done(tables: Tables) -> Arguments:
     """A completed execution with two steps."""
     row = tables.add("completed", workflow="order", input={"a": 1})
     for position, path in ((1, "one"), (2, "two")):
-        tables.add_step(row, position, path=path, name=path, changes={path: ["set", 1]})
+        following = {"next_path": "two"} if path == "one" else {}
+        tables.add_step(row, position, path=path, name=path, **following)
     return [row]
 
 
@@ -188,11 +195,27 @@ def scheduled(tables: Tables) -> Arguments:
     return ["daily"]
 
 
+def started(tables: Tables) -> Arguments:
+    """Executions under keys that are given again."""
+    start_many(["k1", "k2"])(tables.dsn, tables.schema)
+    return []
+
+
 def published(tables: Tables) -> Arguments:
     """A workflow that is known by its name only."""
     with Durable(tables.dsn, schema=tables.schema) as durable:
         durable.cancel(durable.start(order, {"n": 0}).id)
     return ["order", {"n": 1}]
+
+
+def beside(prepare: Callable[[Tables], Arguments]) -> Callable[[Tables], Arguments]:
+    """Return what makes a state that the verb is told nothing of."""
+
+    def prepared(tables: Tables) -> Arguments:
+        prepare(tables)
+        return []
+
+    return prepared
 
 
 # what clients do
@@ -219,7 +242,7 @@ def look_on(durable: Durable, execution: str) -> None:
 @with_client
 def wait_for_its_end(durable: Durable, execution: str) -> None:
     with suppress(ResultTimeout):
-        durable.handle(execution).result(timeout=0.2)
+        Handle(execution, durable).result(timeout=0.2)
 
 
 @with_client
@@ -281,6 +304,14 @@ def run_a_tree(dsn: str, schema: str) -> None:
         runtime.resume("default")
 
 
+def read_as_the_demo_does(dsn: str, schema: str, execution: str) -> None:
+    database = PooledDatabase(dsn, schema)
+    database.run(overview.journal_totals)
+    database.run(overview.recoveries)
+    database.run(overview.statuses_of, [execution])
+    database.close()
+
+
 def migrate_down(dsn: str, schema: str) -> None:
     Migrator(dsn, schema).migrate(0)
 
@@ -331,11 +362,19 @@ VERBS: dict[str, Verb] = {
     "migrate up": Verb(migrate_up, without_tables, repeats=False),
     "migrate down": Verb(migrate_down, repeats=False),
     "test clock": Verb(move_the_clock),
-    "command: status": Verb(command("status"), pending),
-    "command: tree": Verb(command("tree"), pending),
+    "command: status": Verb(command("status"), beside(pending)),
+    "command: tree": Verb(command("tree"), beside(pending)),
     "command: inspect": Verb(command("inspect"), pending),
     "command: queues": Verb(command("queues", "pause", "default")),
-    "command: schedules": Verb(command("schedules"), scheduled),
-    "command: cleanup": Verb(command("cleanup", "--older-than", "30d", "--yes"), old),
-    "a tree": Verb(run_a_tree, repeats=False),
+    "command: schedules": Verb(command("schedules"), beside(scheduled)),
+    "command: cleanup": Verb(command("cleanup", "--older-than", "30d"), old),
+    "demo": Verb(read_as_the_demo_does, pending),
+    "start_many again": Verb(start_many(["k1", "k2"]), started),
+    "send_event, its commit unknown": Verb(
+        with_client(lambda d, e: d.send_event(e, "paid", 1)),
+        waiting,
+        again=False,
+        first="COMMIT",
+    ),
+    "a tree": Verb(run_a_tree, repeats=False, roles=("migrator", "start", "runtime")),
 }
