@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,22 @@ from tests.crash.points import SIBLINGS
 from tests.crash.scenarios import SCENARIOS, TWELVE
 from tests.crash.site import site
 from tests.crash.sweeping import ACTIONS, Sweep
+from tests.crash.verb_sweep import VerbSweep, verb_site
+from tests.crash.verbs import VERBS
 from tests.support.postgres import fresh_schema
 
 COMMITS = ("each", "batched")
+VERB = "verb"
+"""In the place of how a queue commits: no queue takes part."""
+REPEATED = (
+    ("plain", "checkpoint"),
+    ("plain", "complete"),
+    ("sleep", "suspend"),
+    ("deadly", "settle_crash"),
+    ("parallel", "COMMIT"),
+    ("children", "start_once"),
+)
+"""Statements whose answer is lost, where something then looks whether they happened."""
 Line = dict[str, Any]
 
 
@@ -24,9 +38,11 @@ class Piece:
     scenario: str
     commit: str
     reborn: str | None = None
+    first: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.scenario}/{self.commit}" + (f"/{self.reborn}" if self.reborn else "")
+        more = [each for each in (self.reborn, self.first) if each]
+        return "/".join([self.scenario, self.commit, *more])
 
 
 def pieces() -> list[Piece]:
@@ -38,22 +54,42 @@ def pieces() -> list[Piece]:
     work = [Piece(name, commit) for name in TWELVE for commit in COMMITS]
     rest = [Piece(name, "each") for name in SCENARIOS if name not in TWELVE]
     anew = [Piece("plain", "each", role) for role in ("manager", *SIBLINGS)]
-    return [*work, *rest, *anew, Piece("plain", "batched", "manager")]
+    anew.append(Piece("plain", "batched", "manager"))
+    repeated = [Piece(name, "each", first=first) for name, first in REPEATED]
+    batch = Piece("plain", "batched", first="COMMIT")
+    verbs = [Piece(name, VERB) for name in VERBS]
+    return [*work, *rest, *anew, *repeated, batch, *verbs]
 
 
-def sweep(dsn: str, piece: Piece, actions: Iterable[str] = ACTIONS) -> Iterator[Line]:
-    """Sweep a piece on a schema of its own; a site that breaks is replaced, and said so."""
+def sweep(
+    dsn: str, piece: Piece, actions: Iterable[str] = ACTIONS, roles: Iterable[str] | None = None
+) -> Iterator[Line]:
+    """Sweep a piece on a schema of its own; one that comes to no end is given up, and said so."""
+    if piece.commit == VERB:
+        yield from _sweep_verb(dsn, piece.scenario, actions)
+        return
     scenario = SCENARIOS[piece.scenario]
     for action in actions:
         with (
             fresh_schema(dsn) as schema,
             site(dsn, schema, piece.commit, **dict(scenario.settings)) as made,
         ):
-            swept = Sweep(made, scenario, piece.commit, piece.reborn)
-            for result in swept.results(swept.points(), action):
+            swept = Sweep(made, scenario, piece.commit, piece.reborn, piece.first)
+            wanted = set(roles) if roles else None
+            points = [each for each in swept.points() if not wanted or each.role in wanted]
+            for result in swept.results(points, action):
                 yield result.public() | {"at": _now(), "calls": _calls(swept)}
                 if result.seconds == 0.0 and result.violations:
                     break  # it has not ended, and would be in the way of all that follows
+
+
+def _sweep_verb(dsn: str, name: str, actions: Iterable[str]) -> Iterator[Line]:
+    with fresh_schema(dsn) as schema, verb_site(dsn, schema) as made:
+        swept = VerbSweep(made, name)
+        calls = sum(swept.counts.values())
+        for action in actions:
+            for point in swept.points():
+                yield swept.broken(point, action).public() | {"at": _now(), "calls": calls}
 
 
 def _calls(swept: Sweep) -> int:
@@ -63,8 +99,6 @@ def _calls(swept: Sweep) -> int:
 
 
 def _now() -> str:
-    from datetime import UTC, datetime
-
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 

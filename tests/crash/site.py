@@ -94,7 +94,7 @@ class Site:
         seconds = time.monotonic() - began
         deadline = time.monotonic() + patience
         while not until() and time.monotonic() < deadline:
-            time.sleep(0.005)
+            time.sleep(0.01)
         if root.startswith("s-"):
             self.durable.delete_schedule(root)
         return self._ending(mark, seconds)
@@ -105,7 +105,7 @@ class Site:
             if time.monotonic() > deadline:
                 raise AssertionError(f"{scenario.name} has not ended: {self._left(mark)}")
             scenario.nudge(self, root)
-            time.sleep(0.003)
+            time.sleep(0.008)
 
     def _has_ended(self, scenario: Scenario, mark: int) -> bool:
         (row,) = self.ledger.sql(
