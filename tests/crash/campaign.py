@@ -1,7 +1,6 @@
 """The sweep as a whole: which scenarios, on which trees, broken in which way; results as lines."""
 
 import json
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -114,15 +113,3 @@ def write(lines: Iterable[Line], path: Path) -> Iterator[Line]:
 def read(paths: Iterable[Path]) -> list[Line]:
     """Return the lines of files."""
     return [json.loads(line) for path in paths for line in path.read_text().splitlines()]
-
-
-def given_dsn() -> str:
-    """Return where to sweep.
-
-    Raises:
-        SystemExit: ``DURABLE_TEST_DSN`` is not set.
-    """
-    dsn = os.environ.get("DURABLE_TEST_DSN")
-    if not dsn:
-        raise SystemExit("Set DURABLE_TEST_DSN to a PostgreSQL that tests may use.")
-    return dsn

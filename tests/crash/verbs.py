@@ -51,6 +51,8 @@ class Verb:
     that is lost is replaced by the product itself, so the verb ends as if nothing had been.
     ``roles``: the client's own, where other processes speak as well. ``first``: the statement whose
     answer is lost each time already before anything else breaks, so that what repeats it is swept.
+    ``told``: how a client hears that the work is done when its commit's answer was lost: by the
+    error that doing it a second time gives. It is done once all the same.
     """
 
     act: Callable[..., Any]
@@ -59,6 +61,7 @@ class Verb:
     repeats: bool = True
     roles: tuple[str, ...] = ()
     first: str = ""
+    told: str = ""
 
 
 def client(method: str) -> Callable[..., Any]:
@@ -339,19 +342,21 @@ VERBS: dict[str, Verb] = {
     "start_many with keys": Verb(start_many(["k1", "k2"])),
     "result": Verb(wait_for_its_end, pending),
     "reading": Verb(look_on, pending),
-    "cancel": Verb(client("cancel"), family),
-    "retry": Verb(client("retry"), failed_family),
-    "retry of an undoing": Verb(client("retry"), undone_in_vain),
+    "cancel": Verb(client("cancel"), family, told="AlreadyFinished"),
+    "retry": Verb(client("retry"), failed_family, told="NotRetryable"),
+    "retry of an undoing": Verb(client("retry"), undone_in_vain, told="NotRetryable"),
     "fork": Verb(with_client(lambda d, e: d.fork(e, "two")), done, again=False),
     "send_event": Verb(with_client(lambda d, e: d.send_event(e, "paid", 1)), waiting, again=False),
     "send_event to come": Verb(
         with_client(lambda d, e: d.send_event(e, "later", 1)), pending, again=False
     ),
     "provide_input": Verb(with_client(lambda d, e: d.provide_input(e, "asked", "x")), asked),
-    "create_schedule": Verb(with_client(lambda d: d.create_schedule("s", order, "0 9 * * *"))),
+    "create_schedule": Verb(
+        with_client(lambda d: d.create_schedule("s", order, "0 9 * * *")), told="ScheduleExists"
+    ),
     "update_schedule": Verb(change_the_schedule, scheduled),
     "trigger_schedule": Verb(client("trigger_schedule"), scheduled, again=False),
-    "delete_schedule": Verb(client("delete_schedule"), scheduled),
+    "delete_schedule": Verb(client("delete_schedule"), scheduled, told="ScheduleNotFound"),
     "delete_executions": Verb(with_client(lambda d: d.delete_executions(OLD)), old),
     "subscribe": Verb(listen_to_moves, repeats=False),
     "adapter: claim": Verb(claim_by_hand, pending, again=False),
