@@ -156,7 +156,7 @@ def failed_family(tables: Tables) -> Arguments:
         [parent],
     )
     for index, status in enumerate(("failed", "cancelled", "compensated")):
-        child = {"parent_id": parent, "parent_path": "block", "parent_visit": 1}
+        child: dict[str, Any] = {"parent_id": parent, "parent_path": "block", "parent_visit": 1}
         tables.add(status, workflow="order", parent_index=index, start_path="block/x", **child)
     tables.add_wait(parent, status="cancelled", kind="child", path="block")
     return [parent]

@@ -364,5 +364,5 @@ def long(ctx: Context) -> dict[str, Any]:
     return {"over": True}
 
 
-ALL = (plain, retry, backoff, branch, loop, parallel, each, saga, sleeper, events, asking)
-ALL += (called, children, cron, late, deadly, slow, stopped)
+ALL: tuple[Workflow, ...] = (plain, retry, backoff, branch, loop, parallel, each, saga, sleeper)
+ALL += (events, asking, called, children, cron, late, deadly, slow, stopped)
