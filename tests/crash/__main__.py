@@ -7,12 +7,13 @@ be run in pieces; ``--write`` puts the sum of the files given into ``docs/reliab
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.crash.campaign import Line, Piece, pieces, read, sweep, write
-from tests.crash.coverage import never
+from tests.crash.coverage import exercised, never
+from tests.crash.points import CrashPoint
 from tests.crash.report import put, section
 from tests.crash.sweeping import ACTIONS
 from tests.support.postgres import session_server
@@ -39,6 +40,19 @@ def main(words: Sequence[str] | None = None) -> int:
     return int(bool(failed or missing or any(line["violations"] for line in lines)))
 
 
+def _wanted(given: argparse.Namespace, action: str) -> Callable[[CrashPoint], bool]:
+    """Return which points are asked for: of some roles, or that nobody has broken yet."""
+    lines = read([path for path in (given.out, *given.more) if path.exists()])
+    done = exercised(lines) if given.missing else {}
+
+    def wanted(point: CrashPoint) -> bool:
+        is_done = (action, point.point) in done.get(point.statement, set())
+        is_named = not given.missing or point.statement in done
+        return is_named and not is_done and (not given.role or point.role in given.role)
+
+    return wanted
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.crash", description=__doc__)
     parser.add_argument("--list", action="store_true", help="name the pieces and end")
@@ -46,6 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--action", action="append", choices=ACTIONS, help="default: both")
     parser.add_argument("--role", action="append", help="default: all that the piece has")
     parser.add_argument("--out", type=Path, default=Path("crash-points.jsonl"))
+    parser.add_argument(
+        "--missing", action="store_true", help="only statements that no result has at that point"
+    )
     parser.add_argument("--fresh", action="store_true", help="forget what --out holds")
     parser.add_argument("--more", type=Path, nargs="*", default=[], help="other results to sum up")
     parser.add_argument("--report-only", action="store_true", help="sweep nothing")
@@ -63,7 +80,7 @@ def _run(dsn: str, piece: Piece, given: argparse.Namespace) -> bool:
     for action in given.action or ACTIONS:
         found: list[Line] = []
         try:
-            found += write(sweep(dsn, piece, [action], given.role), given.out)
+            found += write(sweep(dsn, piece, [action], _wanted(given, action)), given.out)
         except AssertionError as error:
             is_sound = False
             print(f"{piece} {action}: {error}", file=sys.stderr, flush=True)

@@ -1,13 +1,13 @@
 """The sweep as a whole: which scenarios, on which trees, broken in which way; results as lines."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.crash.points import SIBLINGS
+from tests.crash.points import SIBLINGS, CrashPoint
 from tests.crash.scenarios import SCENARIOS, TWELVE
 from tests.crash.site import site
 from tests.crash.sweeping import ACTIONS, Sweep
@@ -61,11 +61,14 @@ def pieces() -> list[Piece]:
 
 
 def sweep(
-    dsn: str, piece: Piece, actions: Iterable[str] = ACTIONS, roles: Iterable[str] | None = None
+    dsn: str,
+    piece: Piece,
+    actions: Iterable[str] = ACTIONS,
+    wanted: Callable[[CrashPoint], bool] = lambda _: True,
 ) -> Iterator[Line]:
     """Sweep a piece on a schema of its own; one that comes to no end is given up, and said so."""
     if piece.commit == VERB:
-        yield from _sweep_verb(dsn, piece.scenario, actions)
+        yield from _sweep_verb(dsn, piece.scenario, actions, wanted)
         return
     scenario = SCENARIOS[piece.scenario]
     for action in actions:
@@ -74,20 +77,20 @@ def sweep(
             site(dsn, schema, piece.commit, **dict(scenario.settings)) as made,
         ):
             swept = Sweep(made, scenario, piece.commit, piece.reborn, piece.first)
-            wanted = set(roles) if roles else None
-            points = [each for each in swept.points() if not wanted or each.role in wanted]
-            for result in swept.results(points, action):
+            for result in swept.results(filter(wanted, swept.points()), action):
                 yield result.public() | {"at": _now(), "calls": _calls(swept)}
                 if result.seconds == 0.0 and result.violations:
                     break  # it has not ended, and would be in the way of all that follows
 
 
-def _sweep_verb(dsn: str, name: str, actions: Iterable[str]) -> Iterator[Line]:
+def _sweep_verb(
+    dsn: str, name: str, actions: Iterable[str], wanted: Callable[[CrashPoint], bool]
+) -> Iterator[Line]:
     with fresh_schema(dsn) as schema, verb_site(dsn, schema) as made:
         swept = VerbSweep(made, name)
         calls = sum(swept.counts.values())
         for action in actions:
-            for point in swept.points():
+            for point in filter(wanted, swept.points()):
                 yield swept.broken(point, action).public() | {"at": _now(), "calls": calls}
 
 
