@@ -44,7 +44,9 @@ def start(world: World, workflow: Workflow, key: str) -> str:
 
 def start_by_schedule(world: World, workflow: Workflow, key: str) -> str:
     """Make a schedule whose next slot comes, and return its name."""
-    world.durable.create_schedule(f"s-{key}", workflow, "*/10 * * * *", input=world.given(key))
+    world.durable.create_schedule(
+        f"s-{key}", workflow, "*/10 * * * *", input=world.given(key), overlap="skip"
+    )
     return f"s-{key}"
 
 
@@ -186,9 +188,21 @@ def wait_for_ages(world: World, _: str) -> None:
 
 def miss_the_deadline(world: World, execution: str) -> None:
     """Move the clock past the deadline when the execution waits."""
-    if "late" not in world.done and str(world.durable.status(execution)) == "waiting":
+    waiting = world.durable.list_pending_events()
+    if "late" not in world.done and waiting and _is_waiting(world, execution):
         world.done.add("late")
         world.advance(timedelta(seconds=61))
+
+
+def let_one_fail(world: World, execution: str) -> None:
+    """Send what has one of two children fail, once both of them wait."""
+    open_waits = {wait.step: wait.execution_id for wait in world.durable.list_pending_events()}
+    if {"both/fails", "both/waits"} <= open_waits.keys():
+        send(world, open_waits["both/fails"], "fail")
+
+
+def _is_waiting(world: World, execution: str) -> bool:
+    return str(world.durable.status(execution)) == "waiting"
 
 
 def outlive_it(world: World, execution: str) -> None:
@@ -250,6 +264,8 @@ SCENARIOS = {
         ),
         # what the twelve do not meet by themselves
         Scenario(workflows.late, nudge=miss_the_deadline, roles=("wait_timeouts",)),
+        Scenario(workflows.failing, nudge=let_one_fail),
+        Scenario(workflows.orphans, nudge=miss_the_deadline, roles=("wait_timeouts",)),
         Scenario(workflows.deadly, nudge=pass_time, roles=("manager",)),
         Scenario(workflows.slow, nudge=pass_time, roles=("manager",)),
         Scenario(

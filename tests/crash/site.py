@@ -24,6 +24,7 @@ from tests.support.ledger import Ledger, Record
 from tests.support.ledger.book import kept
 from tests.support.ledger.invariants_steps import Answer, answer_of
 from tests.support.ledger.record import Row
+from tests.support.waiting import wait_until
 
 SETTINGS: dict[str, Any] = {
     "heartbeat_interval": 0.5,
@@ -96,8 +97,14 @@ class Site:
         while not until() and time.monotonic() < deadline:
             time.sleep(0.01)
         if root.startswith("s-"):
+            self._until_judged(root)
             self.durable.delete_schedule(root)
         return self._ending(mark, seconds)
+
+    def _until_judged(self, schedule: str) -> None:
+        """Let the scheduler see how a run has ended."""
+        judged = "SELECT 1 AS n FROM {s}.schedule_slots WHERE schedule = %s AND outcome IS NULL"
+        wait_until(lambda: not self.ledger.sql(judged, schedule), what="a judged run")
 
     def _until_ended(self, scenario: Scenario, root: str, mark: int) -> None:
         deadline = time.monotonic() + LONGEST_RUN

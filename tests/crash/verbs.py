@@ -358,6 +358,9 @@ VERBS: dict[str, Verb] = {
     "trigger_schedule": Verb(client("trigger_schedule"), scheduled, again=False),
     "delete_schedule": Verb(client("delete_schedule"), scheduled, told="ScheduleNotFound"),
     "delete_executions": Verb(with_client(lambda d: d.delete_executions(OLD)), old),
+    "delete_executions, only counted": Verb(
+        with_client(lambda d: d.delete_executions(OLD, dry_run=True)), old
+    ),
     "subscribe": Verb(listen_to_moves, repeats=False),
     "adapter: claim": Verb(claim_by_hand, pending, again=False),
     "adapter: ack": Verb(work_by_hand, running),

@@ -364,5 +364,37 @@ def long(ctx: Context) -> dict[str, Any]:
     return {"over": True}
 
 
+failing = Workflow("failing")
+
+
+@failing.step(name="begin")
+def begin(ctx: Context) -> dict[str, Any]:
+    return noted(ctx, begun=True)
+
+
+with failing.parallel(name="both"):
+
+    @failing.step(name="fails")
+    def fails(ctx: Context) -> None:
+        noted(ctx)
+        wait_for_event("fail")
+        raise Fatal("as told")
+
+    @failing.step(name="waits")
+    def waits(ctx: Context) -> None:
+        noted(ctx)
+        wait_for_event("never")
+
+
+orphans = Workflow("orphans", timeout=60)
+
+with orphans.parallel(name="block"):
+
+    @orphans.step(name="waiting")
+    def waiting(ctx: Context) -> None:
+        noted(ctx)
+        wait_for_event("never")
+
+
 ALL: tuple[Workflow, ...] = (plain, retry, backoff, branch, loop, parallel, each, saga, sleeper)
-ALL += (events, asking, called, children, cron, late, deadly, slow, stopped)
+ALL += (events, asking, called, children, cron, late, deadly, slow, stopped, failing, orphans)
