@@ -342,6 +342,7 @@ VERBS: dict[str, Verb] = {
     "start_many with keys": Verb(start_many(["k1", "k2"])),
     "result": Verb(wait_for_its_end, pending),
     "reading": Verb(look_on, pending),
+    "reading what waits": Verb(look_on, waiting),
     "cancel": Verb(client("cancel"), family, told="AlreadyFinished"),
     "retry": Verb(client("retry"), failed_family, told="NotRetryable"),
     "retry of an undoing": Verb(client("retry"), undone_in_vain, told="NotRetryable"),
