@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from durable_otp import Durable, Runtime, Workflow
 from durable_otp.errors import AlreadyFinished, DurableError, NoPendingInput
 from durable_otp.storage.adapter import PostgresAdapter
-from tests.crash import workflows
+from tests.crash import troubled, workflows
 from tests.crash.points import SIBLINGS
 from tests.support.ledger import Ledger
 
@@ -263,13 +263,13 @@ SCENARIOS = {
             workflows.cron, start_by_schedule, pass_a_slot, roles=("worker", "manager", "scheduler")
         ),
         # what the twelve do not meet by themselves
-        Scenario(workflows.late, nudge=miss_the_deadline, roles=("wait_timeouts",)),
-        Scenario(workflows.failing, nudge=let_one_fail),
-        Scenario(workflows.orphans, nudge=miss_the_deadline, roles=("wait_timeouts",)),
-        Scenario(workflows.deadly, nudge=pass_time, roles=("manager",)),
-        Scenario(workflows.slow, nudge=pass_time, roles=("manager",)),
+        Scenario(troubled.late, nudge=miss_the_deadline, roles=("wait_timeouts",)),
+        Scenario(troubled.failing, nudge=let_one_fail),
+        Scenario(troubled.orphans, nudge=miss_the_deadline, roles=("wait_timeouts",)),
+        Scenario(troubled.deadly, nudge=pass_time, roles=("manager",)),
+        Scenario(troubled.slow, nudge=pass_time, roles=("manager",)),
         Scenario(
-            workflows.stopped,
+            troubled.stopped,
             start_long,
             stop_the_manager,
             roles=("manager",),

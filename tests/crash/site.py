@@ -17,8 +17,8 @@ from durable_otp import Durable, Runtime
 from durable_otp.storage import test_clock
 from durable_otp.storage.database import Database
 from durable_otp.storage.migrator import Migrator
+from tests.crash import troubled, workflows
 from tests.crash.scenarios import AGES, RETENTION, Scenario
-from tests.crash.workflows import ALL
 from tests.support.chaos import ChaosProxy
 from tests.support.ledger import Ledger, Record
 from tests.support.ledger.book import kept
@@ -183,7 +183,7 @@ def site(
         runtime = Runtime(
             dsn=proxy.dsn(dsn),
             schema=schema,
-            workflows=list(ALL),
+            workflows=[*workflows.ALL, *troubled.ALL],
             queues=queues,
             supervisor=supervisor,
             **SETTINGS,
