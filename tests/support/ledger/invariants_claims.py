@@ -1,0 +1,164 @@
+"""What must always hold of claims and what they leave behind: I-8, I-9, I-11, I-27."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from durable_otp.storage.statements import catalogue
+from tests.support.ledger.record import Record, Row, Rows, grouped, is_claim, is_final
+
+_WORKER = "durable:worker "
+
+
+def claims_exclude_each_other(record: Record) -> list[str]:
+    """I-8: no token is given twice, none over another's head, and one body runs at a time."""
+    return [
+        *_tokens_given_twice(record),
+        *_claims_of_what_is_held(record),
+        *_bodies_side_by_side(record),
+    ]
+
+
+def only_the_holder_writes(record: Record) -> list[str]:
+    """I-9: under one token one worker writes, and nobody writes a step of what nobody holds."""
+    writers: dict[str, set[str]] = {}
+    found = []
+    for move in record.moves:
+        token = _token_of_writing(move)
+        if token is None:
+            continue
+        if move["app"].startswith(_WORKER):
+            writers.setdefault(token, set()).add(move["app"])
+    found += [
+        f"I-9 under the token {token} wrote {sorted(apps)}"
+        for token, apps in writers.items()
+        if len(apps) > 1
+    ]
+    return found + _steps_without_a_claim(record)
+
+
+def refused_writes(statements: Iterable[Mapping[str, Any]]) -> int:
+    """Return how many fenced statements the proxy saw change nothing: a soak without is void."""
+    fenced = {text.name for text in catalogue().values() if text.fenced}
+    return sum(
+        each["name"] in fenced and str(each["tag"]).endswith(" 0") and not each["error"]
+        for each in statements
+    )
+
+
+def nothing_is_left(record: Record, sessions: Rows = ()) -> list[str]:  # type: ignore[assignment]
+    """I-11: at rest nobody holds anything, and nothing that has ended waits for something."""
+    found = []
+    ended = {str(row["id"]) for row in record.executions if is_final(row["status"])}
+    for row in record.executions:
+        if row["status"] == "running":
+            found.append(f"I-11 {row['id']} is still running, held by {row['locked_by']}")
+        elif any(row[column] for column in ("lock_token", "locked_by", "locked_at")):
+            found.append(f"I-11 {row['id']} is {row['status']} and held by {row['locked_by']}")
+    open_rows = [("wait", w) for w in record.waits if w["status"] == "open"]
+    open_rows += [("input", i) for i in record.inputs if i["status"] == "open"]
+    found += [
+        f"I-11 {what} {row['id']} is open, and {row['execution_id']} has ended"
+        for what, row in open_rows
+        if str(row["execution_id"]) in ended
+    ]
+    for session in sessions:
+        if str(session["state"]).startswith("idle in transaction"):
+            found.append(f"I-11 {session['app']} (pid {session['pid']}) is {session['state']}")
+        if session["advisory"]:
+            found.append(f"I-11 {session['app']} (pid {session['pid']}) holds an advisory lock")
+    return found
+
+
+def a_stop_is_clean(record: Record, *, node: str, stopped_at: int, exit_code: int) -> list[str]:
+    """I-27: after SIGTERM a node claims nothing, ends with 0 and leaves nothing locked.
+
+    ``node`` is what its managers' ids begin with, ``stopped_at`` a mark made with the signal.
+    """
+    found = [f"I-27 the node has ended with {exit_code}"] * (exit_code != 0)
+    found += [
+        f"I-27 {move['execution']} was claimed by {move['new']['locked_by']} after the stop"
+        for move in record.of("workflow_executions")
+        if move["n"] > stopped_at and is_claim(move) and _held_by(move["new"], node)
+    ]
+    return found + [
+        f"I-27 {row['id']} is still held by {row['locked_by']}"
+        for row in record.executions
+        if _held_by(row, node)
+    ]
+
+
+def _held_by(row: Row, node: str) -> bool:
+    return str(row["locked_by"] or "").startswith(node)
+
+
+def _tokens_given_twice(record: Record) -> list[str]:
+    given: set[str] = set()
+    found = []
+    for move in record.of("workflow_executions"):
+        token = move["new_token"]
+        if token is None or token == move["old_token"]:
+            continue
+        if str(token) in given:
+            found.append(f"I-8 the token {token} was given twice, again to {move['execution']}")
+        given.add(str(token))
+    return found
+
+
+def _claims_of_what_is_held(record: Record) -> list[str]:
+    """A holder changes only by release and claim; the same holder may get another token."""
+    return [
+        f"I-8 {move['execution']} passed from {move['old']['locked_by']} "
+        f"to {move['new']['locked_by']} without being given back"
+        for move in record.of("workflow_executions")
+        if move["old_token"] is not None
+        and move["new_token"] is not None
+        and move["old"]["locked_by"] != move["new"]["locked_by"]
+    ]
+
+
+def _bodies_side_by_side(record: Record) -> list[str]:
+    """A body that goes on after another of the same visit has begun, under the same token."""
+    changes = grouped(
+        [m for m in record.of("workflow_executions") if m["new_token"] != m["old_token"]],
+        lambda move: str(move["execution"]),
+    )
+    found = []
+    for key, effects in record.bodies().items():
+        for number, effect in enumerate(effects):
+            later = effects[number + 1 :]
+            end = next(
+                (e for e in later if e["phase"] == "end" and e["pid"] == effect["pid"]), None
+            )
+            others = [e for e in later if e["pid"] != effect["pid"] and end and e["n"] < end["n"]]
+            if effect["phase"] != "begin" or not others:
+                continue
+            moves = changes.get(str(effect["execution"]), [])
+            if not any(effect["n"] < move["n"] < others[0]["n"] for move in moves):
+                pids = effect["pid"], others[0]["pid"]
+                found.append(f"I-8 {key} ran in {pids[0]} and {pids[1]} under one token")
+    return found
+
+
+def _token_of_writing(move: Row) -> str | None:
+    if move["what"] == "workflow_executions" and move["old_token"] is not None:
+        return str(move["old_token"])
+    if move["what"] == "step_executions" and move["new_token"] is not None:
+        return str(move["new_token"])
+    return None
+
+
+def _steps_without_a_claim(record: Record) -> list[str]:
+    """A worker's step row lies in the claim, or in the transaction that ended it."""
+    ends = {
+        (move["execution"], move["txid"])
+        for move in record.of("workflow_executions")
+        if move["old_token"] is not None
+    }
+    return [
+        f"I-9 {move['app']} wrote {move['new']['path']} of {move['execution']}, which nobody held"
+        for move in record.of("step_executions")
+        if move["op"] == "I"
+        and move["app"].startswith(_WORKER)
+        and move["new_token"] is None
+        and (move["execution"], move["txid"]) not in ends
+    ]
