@@ -14,14 +14,14 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
-from typing import Any
 
 import psycopg
 
 from bench.soak import mix
 from bench.soak.workflows import write
-from durable_otp import AlreadyFinished, Durable, DurableError
+from durable_otp import AlreadyFinished, DatabaseUnreachable, Durable
 
 INTENT = "INSERT INTO {l}.intent (key, verb) VALUES (%s, %s)"
 ACK = "INSERT INTO {l}.ack (key, execution) VALUES (%s, %s)"
@@ -112,10 +112,8 @@ class Load:
 
     def _cancel(self, execution: str, key: str) -> None:
         def ask() -> str:
-            try:
+            with suppress(AlreadyFinished):  # by the request whose answer was lost
                 self._durable.cancel(execution, "as the soak wants it")
-            except AlreadyFinished:
-                pass  # by the request whose answer was lost
             return execution
 
         self._insist(key, "cancel", ask, gives_up=False)
@@ -130,7 +128,7 @@ class Load:
         while True:
             try:
                 found = ask()
-            except (DurableError, psycopg.Error):
+            except (DatabaseUnreachable, psycopg.Error):
                 if time.monotonic() > end:
                     raise
                 if gives_up and self._chance.random() < GIVES_UP:

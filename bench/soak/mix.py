@@ -35,7 +35,7 @@ class Order:
 def draw(chance: random.Random) -> Order:
     """Return a random order."""
     (name,) = chance.choices(list(WEIGHTS), list(WEIGHTS.values()))
-    given: dict[str, Any] = {"seconds": round(chance.uniform(0, 0.3), 3)}
+    given: dict[str, Any] = {"seconds": round(chance.uniform(0.2, 1.5), 3)}
     if name == "napper":
         given["nap"] = round(chance.uniform(0.1, 3), 2)
     if name == "fan":

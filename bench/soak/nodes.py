@@ -21,7 +21,7 @@ MARK = "DURABLE_SOAK_RUN"
 """Whatever a node or one of its steps starts has this in its environment."""
 STARTED = "node_started"
 RESTART_AFTER = 0.3
-TITLE = re.compile(r"durable-otp\[[\w-]+\](?: (\w+))?")
+TITLE = re.compile(r"durable-otp\[[\w-]+\](?: (\w+)(?: \S+( \S+)?)?)?")
 FAKETIME = (
     Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"),
     Path("/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1"),
@@ -57,21 +57,29 @@ interval = "5s"
 
 @dataclass(frozen=True)
 class Member:
-    """A process of a node: its id and what it is."""
+    """A process of a node: its id, what it is, and whether it runs a body."""
 
     pid: int
     role: str
+    is_busy: bool
 
 
 class Node:
-    """One node; its clock can be moved where libfaketime is installed."""
+    """One node; ``can_move_clock`` has it run under libfaketime, where that is installed."""
 
-    def __init__(self, name: str, directory: Path, environment: dict[str, str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        directory: Path,
+        environment: dict[str, str],
+        *,
+        can_move_clock: bool = False,
+    ) -> None:
         self.name = name
         self._config = directory / f"{name}.toml"
         self._log = directory / f"{name}.log"
         self._clock = directory / f"{name}.clock"
-        self._environment = environment | self._faked_clock()
+        self._environment = environment | (self._faked_clock() if can_move_clock else {})
         self._process: subprocess.Popen[bytes] | None = None
         self._turn = threading.Lock()
         self._rest = Deadline(0)
@@ -161,6 +169,7 @@ class Node:
             "FAKETIME_TIMESTAMP_FILE": str(self._clock),
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             "FAKETIME_CACHE_DURATION": "1",
+            "PYTHONPATH": f"{Path(__file__).parent / 'moved_clock'}{os.pathsep}{ROOT}",
         }
 
 
@@ -169,7 +178,9 @@ def _member(process: psutil.Process) -> Member | None:
         if process.status() == psutil.STATUS_ZOMBIE:
             return None
         found = TITLE.match(" ".join(process.cmdline()))
-        return Member(process.pid, (found[1] or "root") if found else "starting")
+        if found is None:
+            return Member(process.pid, "starting", is_busy=False)
+        return Member(process.pid, found[1] or "root", is_busy=bool(found[2]))
     return None
 
 
@@ -186,6 +197,7 @@ def left_over(mark: str) -> list[int]:
     return [pid for pid in found if pid != os.getpid()]
 
 
-def victims(nodes: Sequence[Node], role: str) -> list[Member]:
-    """Return the processes of a role on all nodes."""
-    return [each for node in nodes for each in node.members() if each.role == role]
+def victims(nodes: Sequence[Node], *roles: str) -> list[Member]:
+    """Return the processes of some roles on all nodes; of workers, those that run a body if any."""
+    found = [each for node in nodes for each in node.members() if each.role in roles]
+    return [each for each in found if each.is_busy and each.role == "worker"] or found

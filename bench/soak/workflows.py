@@ -124,7 +124,7 @@ adding(hearer, "one", 1)
 
 
 @hearer.step
-def hear(ctx: Context) -> dict[str, Any]:
+def hear(_: Context) -> dict[str, Any]:
     """Wait for what the load sends."""
     return {"heard": wait_for_event("word")}
 

@@ -6,6 +6,7 @@ Every kind occurs once before any occurs twice. A plan is plain JSON and can be 
 import random
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -13,6 +14,8 @@ import psycopg
 
 from bench.soak.nemesis import clocks, database, network, processes
 from bench.soak.nemesis.field import Blow, Field, Kind
+
+__all__ = ["KINDS", "Blow", "Field", "Kind", "Nemesis", "as_json", "from_json", "plan"]
 
 KINDS: dict[str, Kind] = {
     kind.name: kind for kind in (*processes.KINDS, *database.KINDS, *network.KINDS, *clocks.KINDS)
@@ -50,16 +53,18 @@ def from_json(blows: list[dict[str, Any]]) -> list[Blow]:
 class Nemesis:
     """Carries out a plan: each blow in a thread of its own, so that they may overlap."""
 
-    def __init__(self, field: Field) -> None:
+    def __init__(self, field: Field, tell: Callable[[str], None]) -> None:
         self._field = field
+        self._tell = tell
+        self._started = 0.0
         self.faults: list[dict[str, Any]] = []
 
     def strike(self, blows: list[Blow]) -> None:
         """Carry out a plan; return when all is mended. Blocks."""
-        started = time.monotonic()
+        self._started = time.monotonic()
         threads = []
         for blow in blows:
-            time.sleep(max(0.0, started + blow.at - time.monotonic()))
+            time.sleep(max(0.0, self._started + blow.at - time.monotonic()))
             thread = threading.Thread(target=self._strike, args=(blow,), name=blow.kind)
             thread.start()
             threads.append(thread)
@@ -71,10 +76,17 @@ class Nemesis:
         try:
             with KINDS[blow.kind].strike(self._field, blow) as target:
                 fault["target"] = target
+                self._say(f"{blow.kind}: {target or 'nobody is there'}")
                 if target:
                     time.sleep(blow.seconds)
         except (psycopg.Error, OSError, RuntimeError) as error:
             # Another fault is in its way, such as a server that is just restarting.
             fault["hindered"] = f"{type(error).__name__}: {error}".strip()[:200]
+            self._say(f"{blow.kind}: hindered by {fault['hindered']}")
         fault["ended"] = time.time()
+        if blow.seconds and fault["target"]:
+            self._say(f"{blow.kind}: over")
         self.faults.append(fault)
+
+    def _say(self, text: str) -> None:
+        self._tell(f"{time.monotonic() - self._started:7.1f} s  {text}")

@@ -10,7 +10,8 @@ JUMPS = [-5400.0, -60.0, 60.0, 5400.0]
 
 @contextmanager
 def _moved(field: Field, blow: Blow) -> Iterator[str]:
-    node, seconds = blow.pick(field.nodes), blow.pick(JUMPS, 1)
+    movable = [node for node in field.nodes if node.can_move_clock]
+    node, seconds = blow.pick(movable), blow.pick(JUMPS, 1)
     if node is None or seconds is None:
         yield ""
         return
@@ -22,7 +23,7 @@ def _moved(field: Field, blow: Blow) -> Iterator[str]:
 
 
 def _fixed(field: Field) -> str | None:
-    movable = all(node.can_move_clock for node in field.nodes)
+    movable = any(node.can_move_clock for node in field.nodes)
     return None if movable else "libfaketime is not installed (apt-get install faketime)"
 
 

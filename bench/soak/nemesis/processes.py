@@ -35,8 +35,7 @@ def _hit(field: Field, member: Member, number: int) -> str:
 def _signalled(number: int, *roles: str) -> Strike:
     @contextmanager
     def strike(field: Field, blow: Blow) -> Iterator[str]:
-        found = [each for role in roles for each in victims(field.nodes, role)]
-        member = blow.pick(found)
+        member = blow.pick(victims(field.nodes, *roles))
         yield _hit(field, member, number) if member else ""
 
     return strike
@@ -45,8 +44,7 @@ def _signalled(number: int, *roles: str) -> Strike:
 def _stopped(*roles: str) -> Strike:
     @contextmanager
     def strike(field: Field, blow: Blow) -> Iterator[str]:
-        found = [each for role in roles for each in victims(field.nodes, role)]
-        member = blow.pick(found)
+        member = blow.pick(victims(field.nodes, *roles))
         if member is None:
             yield ""
             return
