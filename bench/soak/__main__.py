@@ -20,12 +20,20 @@ def main() -> int:
     parser.add_argument("--cycle", type=float, default=300, help="seconds until faults are off")
     parser.add_argument("--per-minute", type=float, default=200, help="executions started")
     parser.add_argument("--every", type=float, default=2.5, help="seconds between two faults")
+    parser.add_argument("--kinds", default="", help="only faults whose name contains this")
     parser.add_argument("--replay", type=Path, help="a report of an earlier run: the same blows")
     parser.add_argument("--report", type=Path, help="write everything there, as JSON")
     parser.add_argument("--write", action="store_true", help="write docs/reliability.md")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, _leave)
-    plan = Plan(options.seed, options.seconds, options.cycle, options.per_minute, options.every)
+    plan = Plan(
+        options.seed,
+        options.seconds,
+        options.cycle,
+        options.per_minute,
+        options.every,
+        options.kinds,
+    )
     if options.replay is not None:
         plan = report.replayed(options.replay)
     print(f"seed {plan.seed}", file=sys.stderr, flush=True)

@@ -45,6 +45,7 @@ class Plan:
     cycle_seconds: float
     per_minute: float
     every: float
+    kinds: str = ""
     blows: list[list[Blow]] | None = None
 
 
@@ -120,7 +121,7 @@ class Soak:
 
     def _cycle(self, outcome: Outcome, place: Field, number: int, seconds: float) -> None:
         plan, seed = self.plan, f"{self.plan.seed}-{number}"
-        kinds = [name for name in KINDS if name not in outcome.missing]
+        kinds = [n for n in KINDS if n not in outcome.missing and plan.kinds in n]
         blows = nemesis.plan(seed, seconds, kinds, plan.every)
         if plan.blows is not None:
             blows = plan.blows[number]

@@ -115,7 +115,7 @@ def test_claims_onwards_do_not_pass_what_an_old_snapshot_keeps(postgres_dsn):
         tables.sql(
             """INSERT INTO durable.workflow_executions
                    (id, workflow, version, scheduled_at, inserted_at, updated_at)
-               SELECT gen_random_uuid(), 'w', '1', now() - random() * interval '1 hour', now(), now()
+               SELECT gen_random_uuid(), 'w', '1', now() - random() * interval '1 h', now(), now()
                FROM generate_series(1, 6000) AS number"""
         )
         named = {"queue": "default", "node_id": "n", "workflows": None, "versions": None}
