@@ -231,6 +231,7 @@ class Soak:
             "PostgreSQL": self._server.version,
             "commit": described.stdout.strip(),
             "cores": os.cpu_count(),
+            "load before": round(os.getloadavg()[0], 1),
             "at": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         }
 

@@ -13,7 +13,8 @@ from tests.support.ledger import Ledger, Record, violations
 from tests.support.ledger.invariants import poison_stops
 from tests.support.ledger.record import Row, Rows
 
-SHOWN = 20
+Killed = dict[int, tuple[float, str]]
+"""When a process was killed, and what was killed that took it along, by its id."""
 
 
 @dataclass
@@ -23,7 +24,7 @@ class Verdict:
     Attributes:
         refused: Fenced writes that changed nothing, as a proxy saw them: holders that had lost
             their claim. Without any, the fence was not tested.
-        recoveries: Seconds from a kill until the body that it hit ran again.
+        recoveries: What was killed, and the seconds until a body that it hit ran again.
         suicides: The same of bodies that end their own worker, from their beginning.
         unanswered: Requests whose answer was never heard: they may have taken effect, or not.
         recovered: Those of them that had.
@@ -41,7 +42,7 @@ class Verdict:
     repeated: int = 0
     refused: int = 0
     moves: int = 0
-    recoveries: list[float] = field(default_factory=list)
+    recoveries: list[tuple[str, float]] = field(default_factory=list)
     suicides: list[float] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
 
@@ -51,14 +52,14 @@ class Verdict:
             setattr(self, name, getattr(self, name) + value)
 
 
-def judge(ledger: Ledger, since: int, dsn: str, killed: dict[int, float]) -> Verdict:
+def judge(ledger: Ledger, since: int, dsn: str, killed: Killed) -> Verdict:
     """Judge what happened since a mark, once all is quiet.
 
     Args:
         ledger: The ledger.
         since: The mark.
         dsn: The database, directly.
-        killed: When processes were killed or stopped for good, by their ids.
+        killed: What the nemesis has killed.
     """
     record = ledger.read(since)
     record = replace(record, effects=once_each(record.effects))
@@ -91,14 +92,14 @@ def once_each(effects: Rows) -> Rows:
     return kept
 
 
-def recoveries(record: Record, killed: dict[int, float]) -> list[float]:
-    """Return the seconds from each kill that hit a body until that body ran again."""
+def recoveries(record: Record, killed: Killed) -> list[tuple[str, float]]:
+    """Return what was killed and the seconds until that body ran again, for each body it hit."""
     took = []
     for effect, following in _rerun(record):
-        died = killed.get(effect["pid"])
+        died, role = killed.get(effect["pid"], (0.0, ""))
         begun, again = effect["t"].timestamp(), following["t"].timestamp()
-        if died is not None and begun <= died <= again:
-            took.append(again - died)
+        if begun <= died <= again:
+            took.append((role, again - died))
     return took
 
 

@@ -10,6 +10,7 @@ from bench.soak import nemesis
 from bench.soak.cycle import Outcome, Plan
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
+ROLES = {"worker": "worker", "queue": "manager", "root": "node"}
 BEGIN, END = "<!-- soak: begin -->", "<!-- soak: end -->"
 
 
@@ -66,7 +67,12 @@ def markdown(outcome: Outcome, command: str) -> str:
         "of them in effect all the same": verdict.recovered,
         "bodies begun": verdict.bodies,
         "of them again in one attempt, uncommitted": verdict.repeated,
-        "bodies whose process was killed, until they ran again": _told(verdict.recoveries),
+        **{
+            f"bodies hit by the death of their {what}, until they ran again": _told(
+                [seconds for killed, seconds in verdict.recoveries if killed == role]
+            )
+            for role, what in ROLES.items()
+        },
         "bodies that ended their own worker, until they ran again": _told(verdict.suicides),
         "writes of those who had lost their claim, refused": verdict.refused,
         "violations of the invariants": len(verdict.violations),

@@ -23,6 +23,10 @@ def effect(number, phase="begin", *, pid=1, key="k", detail=None):
     }  # fmt: skip
 
 
+def killed_after(seconds):
+    return (NOW + timedelta(seconds=seconds)).timestamp(), "worker"
+
+
 def row(execution, key, *, ended=True):
     return {"id": execution, "idempotency_key": key, "completed_at": NOW if ended else None}
 
@@ -80,9 +84,9 @@ def test_recovery_is_from_the_kill_to_the_next_beginning():
     record = Record(
         effects=[effect(1), effect(9), effect(10, "end"), effect(3, key="other", pid=2)]
     )
-    assert recoveries(record, {1: (NOW + timedelta(seconds=4)).timestamp()}) == [5.0]
-    assert recoveries(record, {1: (NOW + timedelta(seconds=20)).timestamp()}) == []
-    assert recoveries(record, {2: (NOW + timedelta(seconds=4)).timestamp()}) == []
+    assert recoveries(record, {1: killed_after(4)}) == [("worker", 5.0)]
+    assert recoveries(record, {1: killed_after(20)}) == []
+    assert recoveries(record, {2: killed_after(4)}) == []
 
 
 def ended(workflow, status="completed", **values):

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from bench.soak.nodes import Node
 from bench.soak.server import Server
@@ -39,14 +39,14 @@ class Field:
 
     Attributes:
         proxies: One for each node, and one more for the load.
-        killed: The bodies' pids by the moment they were killed or stopped.
+        killed: When a process was killed, and what was killed that took it along, by its id.
     """
 
     server: Server
     nodes: list[Node]
     proxies: list[ChaosProxy]
     schema: str
-    killed: dict[int, float] = field(default_factory=dict)
+    killed: dict[int, tuple[float, str]] = field(default_factory=dict)
 
 
 Strike = Callable[[Field, Blow], AbstractContextManager[str]]
@@ -67,8 +67,3 @@ class Kind:
     shortest: float = 0.0
     longest: float = 0.0
     lacks: Callable[[Field], str | None] = lambda _: None
-
-
-def struck(fault: dict[str, Any]) -> bool:
-    """Return whether a fault met something."""
-    return bool(fault["target"])

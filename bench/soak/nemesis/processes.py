@@ -17,18 +17,18 @@ SIBLINGS = (
 
 def _hit(field: Field, member: Member, number: int) -> str:
     """Signal a process and say which it was; whatever it takes with it is noted as killed."""
-    now = time.time()
     takes = {member.pid}
-    for node in field.nodes:
+    for node in field.nodes if member.role in {"root", "queue"} else ():
         members = node.members()
-        if member.role in {"root", "queue"} and any(each.pid == member.pid for each in members):
+        if any(each.pid == member.pid for each in members):
             takes |= {each.pid for each in members if each.role == "worker"}
     try:
         os.kill(member.pid, number)
     except ProcessLookupError:
         return ""
+    now = time.time()
     for pid in takes:
-        field.killed.setdefault(pid, now)
+        field.killed.setdefault(pid, (now, member.role))
     return f"{member.role} {member.pid}"
 
 
