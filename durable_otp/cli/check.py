@@ -10,7 +10,7 @@ from durable_otp.cli.screen import print_json, say
 from durable_otp.cli.target import Where, configured, import_paths
 from durable_otp.config import Config
 from durable_otp.errors import ConfigError, DatabaseUnreachable
-from durable_otp.runtime.starting import check_connections
+from durable_otp.runtime.starting import check_connections, pooler_remark
 from durable_otp.runtime.tree import connections
 from durable_otp.storage import embedded
 from durable_otp.workflow.execution import as_json
@@ -27,12 +27,15 @@ def check(
     workflows = found_workflows(settings.durable.modules, import_paths(config))
     needed, formula = connections(settings)
     note, finding = _connections_fit(settings, config)
+    remark = _pooler_remark(settings)
     if json:
-        plan = {"needed": needed, "formula": formula, "note": finding or note}
+        plan = {"needed": needed, "formula": formula, "note": finding or note, "pooler": remark}
         print_json(_as_json(settings, workflows) | {"connections": plan})
     else:
         _show(settings, workflows)
         say(f"connections: at most {needed} ({formula}); {note}")
+        if remark is not None:
+            say(f"note: {remark}")
     if finding is not None:
         raise CheckFailed(finding)
 
@@ -60,6 +63,15 @@ def _connections_fit(settings: Config, config: Path) -> tuple[str, str | None]:
     except ConfigError as error:
         return "the server has fewer", str(error)
     return "the server has more", None
+
+
+def _pooler_remark(settings: Config) -> str | None:
+    if settings.durable.dsn is None:
+        return None
+    try:
+        return pooler_remark(settings, settings.durable.dsn)
+    except DatabaseUnreachable:
+        return None  # the plan's remark has said it
 
 
 def _running_private_server(config: Path) -> str | None:

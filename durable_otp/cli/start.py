@@ -17,4 +17,6 @@ def start(config: ConfigArgument, dsn: DsnOption = None, schema: SchemaOption = 
     prepared = prepare(settings, migrate=True, beside=config)
     schema_name = settings.durable.schema_name
     typer.echo(f"database: {prepared.description}, schema {schema_name}", err=True)
+    if prepared.remark is not None:
+        typer.echo(f"note: {prepared.remark}", err=True)
     become_root(settings, prepared, paths)

@@ -114,6 +114,12 @@ class DurableSection(_Section):
         description="The database; else the `DURABLE_DSN` environment variable; "
         "neither: a private embedded PostgreSQL under `.durable-otp/`.",
     )
+    direct_dsn: Annotated[StrictStr, AfterValidator(_check_dsn)] | None = Field(
+        None,
+        repr=False,
+        description="Where `dsn` leads to a pooler of transactions such as PgBouncer: a way to "
+        "PostgreSQL itself, for those who LISTEN; without it they only poll.",
+    )
     schema_name: Annotated[StrictStr, AfterValidator(check_schema)] = Field(
         "durable", alias="schema", description="The PostgreSQL schema of every table."
     )
@@ -321,6 +327,10 @@ def contradiction(config: Config) -> Fault | None:
             f"is {show_duration(durable.heartbeat_interval)}, more than a third of "
             f"stale_lock_timeout ({show_duration(durable.stale_lock_timeout)}), so a claim would "
             "go stale while its worker lives"
+        )
+    if durable.direct_dsn is not None and durable.dsn is None:
+        return ("durable", "direct_dsn"), (
+            "is set without dsn; set dsn to the pooler, or leave direct_dsn out"
         )
     if not config.queues:
         return ("queues",), "is empty; name a queue, or leave the section out for the default one"

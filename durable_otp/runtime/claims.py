@@ -8,11 +8,13 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from durable_otp.clock import monotonic
 from durable_otp.errors import ConfigError, DatabaseUnreachable
+from durable_otp.runtime.looking import Looking
 from durable_otp.runtime.settings import DatabaseSettings, ManagerSettings
 from durable_otp.storage.async_database import AsyncDatabase
 from durable_otp.storage.limits import Fetched, fetch_within_limits
-from durable_otp.storage.queue import Claim, fetch_jobs
+from durable_otp.storage.queue import Claim, Place, fetch_jobs
 from durable_otp.storage.settlement import HeldClaim, refresh
 from durable_otp.workflow.execution import Job, Settled
 from durable_otp.workflow.json_form import encode
@@ -40,8 +42,11 @@ class Claims(Protocol):
 class DatabaseClaims:
     """Claims straight from PostgreSQL."""
 
-    def __init__(self, database: AsyncDatabase, queue: str, manager: str) -> None:
+    def __init__(
+        self, database: AsyncDatabase, queue: str, manager: str, *, poll_interval: float = 1.0
+    ) -> None:
         self._database = database
+        self._looking = Looking(poll_interval)
         self._queue = queue
         self._manager = manager
         self._workflows: Workflows = []
@@ -52,10 +57,28 @@ class DatabaseClaims:
 
     async def fetch(self, limit: int, *, is_limited: bool) -> Fetched:
         """Claim up to so many executions; fewer, if the limits of the queue say so."""
-        named = (self._queue, limit, self._manager, self._workflows)
         if is_limited:
+            named = (self._queue, limit, self._manager, self._workflows)
             return await self._database.run(fetch_within_limits, *named)
-        return Fetched(await self._database.run(fetch_jobs, *named))
+        return Fetched(await self._fetch(limit))
+
+    async def _fetch(self, limit: int) -> list[Claim]:
+        claims: list[Claim] = []
+        places = self._looking.places()
+        if places is not None:
+            claims, seconds = await self._look(limit, places)
+            self._looking.saw_onwards(claims, seconds)
+            if len(claims) == limit or self._looking.is_onwards:
+                return claims
+        more, seconds = await self._look(limit - len(claims), None)
+        self._looking.saw_whole(more, seconds)
+        return claims + more
+
+    async def _look(self, limit: int, places: list[Place] | None) -> tuple[list[Claim], float]:
+        started = monotonic()
+        named = (self._queue, limit, self._manager, self._workflows)
+        claims = await self._database.run(fetch_jobs, *named, onwards=places)
+        return claims, monotonic() - started
 
     async def refresh(self, held: list[HeldClaim]) -> dict[str, Settled]:
         """Keep claims alive; return how each lock token fared."""

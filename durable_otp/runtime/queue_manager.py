@@ -52,11 +52,12 @@ class QueueManager:
         self._link = link
         self._settings = settings
         self.id = ManagerId(new_id(), settings.node_id, settings.queue)
-        self._database = _database(settings, "claims")
+        self._database = _database(settings, settings.database.dsn, "claims")
         self._claims = _claims(settings, self._database, self.id)
         self._shift = Shift(self, settings)
         self._crew = self._shift.crew
-        self._upkeep = Upkeep(self, settings, self._claims, _database(settings, "listen"))
+        listener = _database(settings, settings.database.listening_dsn, "listen")
+        self._upkeep = Upkeep(self, settings, self._claims, listener)
         self._wake = asyncio.Event()
         self._nothing_until = 0.0
         """Until when, by the monotonic clock, the queue has nothing that was not notified."""
@@ -261,9 +262,9 @@ class QueueManager:
         await self._database.close()
 
 
-def _database(settings: ManagerSettings, purpose: str) -> AsyncDatabase:
+def _database(settings: ManagerSettings, dsn: str, purpose: str) -> AsyncDatabase:
     return AsyncDatabase(
-        settings.database.dsn,
+        dsn,
         settings.database.schema,
         role=f"manager {settings.queue} {purpose}",
         deadline=STATEMENT_DEADLINE,
@@ -272,5 +273,6 @@ def _database(settings: ManagerSettings, purpose: str) -> AsyncDatabase:
 
 def _claims(settings: ManagerSettings, database: AsyncDatabase, manager: ManagerId) -> Claims:
     if settings.adapter is None:
-        return DatabaseClaims(database, settings.queue, manager.id)
+        interval = settings.poll_interval
+        return DatabaseClaims(database, settings.queue, manager.id, poll_interval=interval)
     return AdapterClaims(settings, manager.id)

@@ -12,6 +12,7 @@ from durable_otp.clock import Deadline
 from durable_otp.config import Config, from_mapping, load
 from durable_otp.durations import in_seconds
 from durable_otp.errors import ConfigError, DurableError
+from durable_otp.events import emit
 from durable_otp.otp import ExitReason, NotFound, StartFailed, Supervisor
 from durable_otp.runtime import messages, tree
 from durable_otp.runtime.carried import carry
@@ -77,6 +78,8 @@ class Runtime:
         if self._supervisor is not None:
             raise ConfigError("This Runtime was started before; make another one.")
         self._prepared = prepare(self._config, migrate=self._migrate, beside=self._beside)
+        if self._prepared.remark is not None:
+            emit("pooler_found", level=logging.WARNING, remark=self._prepared.remark)
         spec = tree.root(self._config, self._prepared.dsn, self.node_id, self._workflows)
         self._supervisor = Supervisor(
             spec.flags,

@@ -108,6 +108,9 @@ def scheduler(parent: ParentLink, title: str, settings: SiblingSettings) -> None
     """Be the scheduler until told to stop."""
     set_title(title)
     database = Database(
-        settings.database.dsn, settings.database.schema, role="scheduler", pause=pause_of(parent)
+        settings.database.listening_dsn,
+        settings.database.schema,
+        role="scheduler",
+        pause=pause_of(parent),
     )
     serve(parent, database, Scheduler(database, settings), listen="listen_schedule")

@@ -9,10 +9,17 @@ from durable_otp.storage.limits import QueueLimits
 
 @dataclass(frozen=True)
 class DatabaseSettings:
-    """Where the work is kept. The DSN may hold a password and is never shown."""
+    """Where the work is kept. A DSN may hold a password and is never shown."""
 
     dsn: str = field(repr=False)
     schema: str
+    direct_dsn: str | None = field(default=None, repr=False)
+    """Leads to PostgreSQL itself where ``dsn`` leads to a pooler."""
+
+    @property
+    def listening_dsn(self) -> str:
+        """The DSN of those who hear notifications."""
+        return self.direct_dsn or self.dsn
 
 
 @dataclass(frozen=True)

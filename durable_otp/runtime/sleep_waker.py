@@ -41,6 +41,9 @@ def sleep_waker(parent: ParentLink, title: str, settings: SiblingSettings) -> No
     """Be the sleep waker until told to stop."""
     set_title(title)
     database = Database(
-        settings.database.dsn, settings.database.schema, role="sleep_waker", pause=pause_of(parent)
+        settings.database.listening_dsn,
+        settings.database.schema,
+        role="sleep_waker",
+        pause=pause_of(parent),
     )
     serve(parent, database, SleepWaker(database, settings), listen="listen_sleep")

@@ -18,10 +18,14 @@ from durable_otp.storage.server_limits import connection_limit
 
 @dataclass(frozen=True)
 class Prepared:
-    """A database that is ready; ``server`` is the private one, if that is what it is."""
+    """A database that is ready; ``server`` is the private one, if that is what it is.
+
+    ``remark`` is a sentence about what will not work as usual with this database.
+    """
 
     dsn: str
     server: Server | None
+    remark: str | None = None
 
     @property
     def description(self) -> str:
@@ -49,11 +53,12 @@ def prepare(config: Config, *, migrate: bool, beside: Path | None = None) -> Pre
         if migrate:
             Migrator(dsn, config.durable.schema_name).migrate()
         check_connections(config, dsn)
+        remark = pooler_remark(config, dsn)
     except BaseException:
         if server is not None:
             server.release()
         raise
-    return Prepared(dsn, server)
+    return Prepared(dsn, server, remark)
 
 
 def check_connections(config: Config, dsn: str) -> None:
@@ -70,3 +75,32 @@ def check_connections(config: Config, dsn: str) -> None:
             f"{available} for ordinary roles; lower the queues' concurrency or raise "
             "max_connections."
         )
+
+
+def pooler_remark(config: Config, dsn: str) -> str | None:
+    """Return what to know of a connection pooler in front of PostgreSQL; None without one.
+
+    Raises:
+        DatabaseUnreachable: There is no answer.
+    """
+    direct_dsn = config.durable.direct_dsn
+    if direct_dsn is not None and _is_pooled(config, direct_dsn):
+        return (
+            "durable.direct_dsn leads to a connection pooler too, so nobody hears notifications; "
+            "let it lead to PostgreSQL itself."
+        )
+    if direct_dsn is not None or not _is_pooled(config, dsn):
+        return None
+    return (
+        "durable.dsn leads to a connection pooler, so statements are not prepared and new work is "
+        "found by polling only; set durable.direct_dsn to PostgreSQL itself (docs/pgbouncer.md)."
+    )
+
+
+def _is_pooled(config: Config, dsn: str) -> bool:
+    database = Database(dsn, config.durable.schema_name, role="start")
+    try:
+        database.run(connection_limit)
+        return database.is_pooled
+    finally:
+        database.close()

@@ -53,9 +53,10 @@ def root(config: Config, dsn: str, node_id: str, workflows: tuple[Carried, ...])
         on_exceeded="backoff",
     )
     title = f"durable-otp[{config.durable.name}]"
-    database = DatabaseSettings(dsn, config.durable.schema_name)
+    durable = config.durable
+    database = DatabaseSettings(dsn, durable.schema_name, durable.direct_dsn)
     registrar_child = _registrar(config, database, node_id, title)
-    if not config.durable.queue_enabled:
+    if not durable.queue_enabled:
         return SupervisorSpec(flags, (registrar_child,))
     managers = (_manager(config, database, node_id, workflows, queue) for queue in config.queues)
     siblings = (_sibling(config, database, title, name) for name in SIBLINGS)

@@ -5,6 +5,7 @@ it listens for new work, cancels and commands. All of it in the manager's own ev
 """
 
 import asyncio
+import logging
 import math
 import random
 from collections.abc import Callable, Collection, Coroutine, Sequence
@@ -220,10 +221,13 @@ class Upkeep:
                     async for channel, payload in notices:
                         delay = 0.05
                         self._notified(channel.partition(":")[2], payload)
+                break  # a pooler is in between: there is nothing to hear
             except DatabaseUnreachable as error:
                 emit("listening_failed", queue=self._settings.queue, reason=str(error))
             await asyncio.sleep(random.uniform(delay / 2, delay))  # noqa: S311 - jitter
             delay = min(LONGEST_SILENCE, delay * 2)
+        emit("polling_only", level=logging.WARNING, queue=self._settings.queue)
+        await asyncio.get_running_loop().create_future()
 
     def _notified(self, channel: str, payload: str) -> None:
         match channel:

@@ -119,7 +119,7 @@ def wait_timeouts(parent: ParentLink, title: str, settings: SiblingSettings) -> 
     """Be the process that ends waits until told to stop."""
     set_title(title)
     database = Database(
-        settings.database.dsn,
+        settings.database.listening_dsn,
         settings.database.schema,
         role="wait_timeouts",
         pause=pause_of(parent),

@@ -15,12 +15,13 @@ from psycopg.rows import dict_row
 from durable_otp.errors import DatabaseUnreachable
 from durable_otp.storage.connecting import (
     CONNECTION_LOST,
-    KEYED_SESSION,
+    KEYED_SETTINGS,
     ROLLED_BACK,
     AsyncConnection,
     connection_arguments,
     describe_failure,
     read_json,
+    session,
 )
 from durable_otp.storage.named import NamedStatements, answered
 from durable_otp.storage.operation import TRANSACTION, Operation, Row
@@ -77,13 +78,16 @@ class AsyncDatabase:
         """Yield (channel, payload) of notifications until the connection is lost.
 
         Yields ``("", "")`` first, once the LISTENs are in force: the caller looks at everything
-        then, because what happened before was not heard.
+        then, because what happened before was not heard. Ends at once behind a pooler, where
+        nothing is to be heard.
 
         Raises:
             DatabaseUnreachable: The connection is lost.
         """
         try:
             connection = await self._connected()
+            if connection.is_pooled:
+                return
             for name in listen:
                 await connection.run(Statement(name))
             yield "", ""
@@ -126,7 +130,7 @@ class AsyncDatabase:
             )
             read_json(connection)
             self._connection = connection
-            await connection.execute(KEYED_SESSION)
+            await connection.become_ours()
             connection.named = NamedStatements(connection, self._schema)
             self.connections_opened += 1
         return self._connection
@@ -141,6 +145,16 @@ class _Connection(AsyncConnection):
     """A connection of an event loop that also runs the named statements of a schema."""
 
     named: NamedStatements
+    is_pooled = False
+    """Whether a pooler is in between, so that the session is lent for a transaction at a time."""
+
+    async def become_ours(self) -> None:
+        """Apply a manager's settings; behind a pooler, leave nothing in its sessions."""
+        cursor = await self.execute(session(KEYED_SETTINGS, self).encode(), prepare=False)
+        row: Any = await cursor.fetchone()
+        self.is_pooled = not row["is_own"]
+        if self.is_pooled:
+            self.prepare_threshold = None
 
     async def run(self, statement: Statement) -> Sequence[Row]:
         exchange = self.named.exchange(statement)

@@ -8,7 +8,7 @@ from psycopg import conninfo, errors
 from psycopg.types.json import set_json_loads
 
 from durable_otp.errors import ConfigError, NotPermitted, without_passwords
-from durable_otp.storage.named import PLAN_LOST
+from durable_otp.storage.named import PLAN_LOST, AnyConnection
 from durable_otp.workflow.json_form import decode
 
 AsyncConnection = psycopg.AsyncConnection[dict[str, Any]]
@@ -38,14 +38,8 @@ KEYED_SETTINGS = {
 }
 
 
-def _set(settings: dict[str, str]) -> str:
-    return "SELECT " + ", ".join(
-        f"pg_catalog.set_config('{name}', '{value}', false)" for name, value in settings.items()
-    )
-
-
-SESSION = _set(SETTINGS)
-KEYED_SESSION = _set(KEYED_SETTINGS)
+# What every pooler keeps apart for each of its clients; all else would be left to the next one.
+KEPT_BY_POOLERS = ("TimeZone",)
 
 # The answer of these is unknown or "not now": reconnect and repeat the same operation.
 CONNECTION_LOST = (psycopg.OperationalError, psycopg.InterfaceError, errors.ReadOnlySqlTransaction)
@@ -98,6 +92,22 @@ def may_be_overheard(dsn: str) -> bool:
 def read_json(connection: psycopg.Connection[Any] | AsyncConnection) -> None:
     """Let jsonb columns of a connection be read as deep as they may be written."""
     set_json_loads(decode, connection)
+
+
+def session(settings: dict[str, str], connection: AnyConnection) -> str:
+    """Return the statement that makes a new connection's session ours; its row says `is_own`.
+
+    A server process with another id than the one that was introduced means that a pooler is in
+    between. A later statement may meet another session then, and these settings somebody else's.
+    """
+    is_own = f"pg_catalog.pg_backend_pid() = {connection.pgconn.backend_pid}"
+
+    def apply(name: str, value: str) -> str:
+        change = f"pg_catalog.set_config('{name}', '{value}', false)"
+        return change if name in KEPT_BY_POOLERS else f"CASE WHEN {is_own} THEN {change} END"
+
+    changes = (apply(name, value) for name, value in settings.items())
+    return f"SELECT {is_own} AS is_own, {', '.join(changes)}"
 
 
 def describe_failure(error: BaseException) -> str:

@@ -15,11 +15,12 @@ from durable_otp.storage.connecting import (
     NOT_PERMITTED,
     PREPARED_FROM,
     ROLLED_BACK,
-    SESSION,
+    SETTINGS,
     connection_arguments,
     describe_failure,
     not_permitted,
     read_json,
+    session,
 )
 from durable_otp.storage.named import NamedStatements
 from durable_otp.storage.operation import TRANSACTION, Operation, Row
@@ -36,7 +37,16 @@ class Connection(psycopg.Connection[Row]):
     """A blocking connection that also runs the named statements of a schema."""
 
     named: NamedStatements
+    is_pooled = False
+    """Whether a pooler is in between, so that the session is lent for a transaction at a time."""
     _arrival: select.poll
+
+    def become_ours(self) -> None:
+        """Apply this package's settings; behind a pooler, leave nothing in its sessions."""
+        row: Any = self.execute(session(SETTINGS, self).encode(), prepare=False).fetchone()
+        self.is_pooled = not row["is_own"]
+        if self.is_pooled:
+            self.prepare_threshold = None
 
     def use(self, schema: str) -> None:
         """Take the statements of a schema."""
@@ -155,14 +165,15 @@ class Database:
     def listen(self, name: str) -> bool:
         """Execute a LISTEN statement on this connection, unless it listens already.
 
-        Returns True when it did: whatever happened before was not heard.
+        Returns True when it did: whatever happened before was not heard. Behind a pooler nothing
+        can be heard, and it does nothing.
 
         Raises:
             DatabaseUnreachable: The connection is lost.
         """
         try:
             connection = self.connection()
-            begins = not self._listens
+            begins = not (self._listens or connection.is_pooled)
             if begins:
                 connection.run(Statement(name))
                 self._listens = True
@@ -196,6 +207,11 @@ class Database:
         """Whether a connection is open as far as this side knows."""
         return self._connection is not None and not self._connection.closed
 
+    @property
+    def is_pooled(self) -> bool:
+        """Whether the open connection leads to a pooler."""
+        return self._connection is not None and self._connection.is_pooled
+
     def close(self) -> None:
         """Close the connection; the next operation opens another."""
         connection, self._connection = self._connection, None
@@ -215,7 +231,7 @@ def open_connection(arguments: dict[str, Any], schema: str) -> Connection:
 def configure(connection: Connection, schema: str) -> None:
     """Give a new connection this package's session settings, and a schema's statements."""
     read_json(connection)
-    connection.execute(SESSION)
+    connection.become_ours()
     connection.use(schema)
 
 

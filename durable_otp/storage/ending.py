@@ -30,7 +30,8 @@ class EndListener:
     def __enter__(self) -> Self:
         try:
             self._connection = open_connection(self._arguments, self._schema)
-            self._connection.run(Statement("listen_done"))
+            if not self._connection.is_pooled:  # behind a pooler, the poll has to do
+                self._connection.run(Statement("listen_done"))
         except CONNECTION_LOST as error:
             self._close()
             raise _unreachable(error) from None

@@ -10,7 +10,7 @@ from typing import Any, Self
 import psycopg
 
 from durable_otp.clock import Deadline
-from durable_otp.errors import DatabaseUnreachable
+from durable_otp.errors import ConfigError, DatabaseUnreachable
 from durable_otp.storage.connecting import (
     CONNECTION_LOST,
     NOT_PERMITTED,
@@ -37,6 +37,7 @@ class MoveSubscription:
     happens while that is lost cannot be heard, so its loss is raised and not mended.
 
     Raises:
+        ConfigError: On making it, when a pooler is in between.
         DatabaseUnreachable: On making it or iterating, when the server does not answer.
         NotPermitted: The role may not subscribe.
     """
@@ -49,6 +50,7 @@ class MoveSubscription:
             self._connection: Connection = open_connection(
                 connection_arguments(dsn, "client subscription"), schema
             )
+            self._refuse_pooler()
             self._connection.run(Statement("listen_moves"))
             self._begin()
         except CONNECTION_LOST as error:
@@ -102,6 +104,14 @@ class MoveSubscription:
         with suppress(psycopg.Error):  # the row runs out by itself, and somebody else cleans up
             self._end()
         self._connection.close()
+
+    def _refuse_pooler(self) -> None:
+        if self._connection.is_pooled:
+            self._connection.close()
+            raise ConfigError(
+                "subscribe() hears nothing through a connection pooler; give its Durable a dsn "
+                "that leads to PostgreSQL itself."
+            )
 
     def _listen(self, seconds: float) -> None:
         for notice in self._connection.notifies(timeout=seconds, stop_after=1):

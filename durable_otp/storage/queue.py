@@ -7,6 +7,7 @@ it. Whoever lost the claim changes nothing, and is told so.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from durable_otp.errors import ConfigError
@@ -73,8 +74,26 @@ def check_queue(name: object) -> str:
     raise ConfigError(f"queue {shown!r} is not a queue name; use 1 to 100 printable characters.")
 
 
+class Place(NamedTuple):
+    """A place in a queue: everything before it, of its priority, has been looked at."""
+
+    priority: int
+    scheduled_at: datetime
+    id: str
+
+
+def place_of(claim: Claim) -> Place:
+    """Return where a claim stood in its queue."""
+    return Place(claim.priority, claim.scheduled_at, claim.id)
+
+
 def fetch_jobs(
-    queue: str, limit: int, node_id: str, workflows: Collection[tuple[str, str]] | None
+    queue: str,
+    limit: int,
+    node_id: str,
+    workflows: Collection[tuple[str, str]] | None,
+    *,
+    onwards: Collection[Place] | None = None,
 ) -> Operation[list[Claim]]:
     """Claim what is due: the highest priority first, then what is due longest.
 
@@ -83,7 +102,9 @@ def fetch_jobs(
         limit: The most to claim.
         node_id: Who claims, kept in `locked_by`.
         workflows: The (name, version) pairs that may be claimed; None for any.
+        onwards: Look only at these priorities, behind these places; None for the whole queue.
     """
+    places = None if onwards is None else sorted(onwards, reverse=True)
     rows = yield Statement(
         "fetch_jobs",
         {
@@ -92,6 +113,9 @@ def fetch_jobs(
             "node_id": node_id,
             "workflows": None if workflows is None else [name for name, _ in workflows],
             "versions": None if workflows is None else [version for _, version in workflows],
+            "priorities": None if places is None else [place.priority for place in places],
+            "instants": None if places is None else [place.scheduled_at for place in places],
+            "ids": None if places is None else [place.id for place in places],
         },
     )
     return sorted(map(_claim, rows), key=_turn)

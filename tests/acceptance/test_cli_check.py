@@ -30,6 +30,7 @@ BAD_CONFIGURATIONS = {
         "durable.heartbeat_interval is",
     ),
     "an empty DSN": ('[durable]\ndsn = ""', "durable.dsn must not be empty"),
+    "a way around no pooler": ('[durable]\ndirect_dsn = "x=1"', "direct_dsn is set without dsn"),
     "a bad choice": ('[durable]\nlog_format = "xml"', "durable.log_format must be"),
     "a table that is a number": ("durable = 3", "durable must be a table"),
     "not UTF-8": (b"name = '\xff'", "is not UTF-8"),

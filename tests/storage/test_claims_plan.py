@@ -13,6 +13,7 @@ from tests.support.tables import Tables, migrated_tables
 FUTURE_ROWS = 100_000  # at each of three priorities
 INDEX = "workflow_executions_claim"
 NOBODY = "00000000-0000-0000-0000-000000000000"
+WHOLE = {"priorities": None, "instants": None, "ids": None}
 STEP: dict[str, object] = {
     "step_id": NOBODY,
     "position": 1,
@@ -94,6 +95,7 @@ def test_the_claim_reads_what_is_due_and_little_else(crowded, mode, workflows, l
         node_id="n",
         workflows=workflows,
         versions=versions,
+        **WHOLE,
     )
     assert INDEX in plan
     assert "Seq Scan" not in plan
@@ -108,8 +110,33 @@ def test_looking_for_the_next_due_row_reads_one_row_a_priority(crowded, mode):
     assert blocks < 100
 
 
+def test_claims_onwards_do_not_pass_what_an_old_snapshot_keeps(postgres_dsn):
+    with fresh_schema(postgres_dsn) as schema, migrated_tables(postgres_dsn, schema) as tables:
+        tables.sql(
+            """INSERT INTO durable.workflow_executions
+                   (id, workflow, version, scheduled_at, inserted_at, updated_at)
+               SELECT gen_random_uuid(), 'w', '1', now() - random() * interval '1 h', now(), now()
+               FROM generate_series(1, 6000) AS number"""
+        )
+        named = {"queue": "default", "node_id": "n", "workflows": None, "versions": None}
+        with psycopg.connect(postgres_dsn) as old:
+            old.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            old.execute("SELECT txid_current()")
+            gone = tables.sql(statements(schema)["fetch_jobs"], {**named, "limit": 5000, **WHOLE})
+            last = max((row["scheduled_at"], row["id"]) for row in gone)
+            place = {"priorities": [0], "instants": [last[0]], "ids": [last[1]]}
+            few = {**named, "limit": 10}
+            _, whole = explained(tables, "fetch_jobs", "force_generic_plan", **few, **WHOLE)
+            plan, onwards = explained(tables, "fetch_jobs", "force_generic_plan", **few, **place)
+            _, due = explained(tables, "next_due", "force_generic_plan", queue="default")
+        assert INDEX in plan
+        assert whole > 4000
+        assert onwards < 600
+        assert due < 300
+
+
 def test_an_empty_queue_costs_next_to_nothing(crowded):
-    parameters = {"limit": 10, "node_id": "n", "workflows": None, "versions": None}
+    parameters = {"limit": 10, "node_id": "n", "workflows": None, "versions": None, **WHOLE}
     _, blocks = explained(crowded, "fetch_jobs", "auto", queue="empty", **parameters)
     assert blocks < 20
 

@@ -8,10 +8,12 @@
 -- array, because a join with them would be planned as a scan of the whole table once the statement is
 -- prepared. Answered in no order: sorting here would copy every row twice more. A first claim starts
 -- an execution in the same instant as it locks it.
+-- With places to go on from, what was claimed before them is not passed again: while some transaction
+-- stays open, its index entries cannot be removed, nor marked as dead.
 WITH RECURSIVE priorities AS (
     (SELECT e.priority
      FROM durable.workflow_executions e
-     WHERE e.queue = %(queue)s AND e.status IN ('pending', 'compensating') AND e.lock_token IS NULL
+     WHERE %(priorities)s::integer[] IS NULL AND e.queue = %(queue)s AND e.status IN ('pending', 'compensating') AND e.lock_token IS NULL
      ORDER BY e.priority DESC LIMIT 1)
     UNION ALL
     SELECT (SELECT e.priority
@@ -21,6 +23,12 @@ WITH RECURSIVE priorities AS (
             ORDER BY e.priority DESC LIMIT 1)
     FROM priorities p
     WHERE p.priority IS NOT NULL
+), places AS (
+    SELECT priority, '-infinity'::timestamptz AS scheduled_at,
+           '00000000-0000-0000-0000-000000000000'::uuid AS id
+    FROM priorities WHERE priority IS NOT NULL
+    UNION ALL
+    SELECT * FROM unnest(%(priorities)s::integer[], %(instants)s::timestamptz[], %(ids)s::uuid[])
 )
 UPDATE durable.workflow_executions c
 SET status = CASE c.status WHEN 'pending' THEN 'running' ELSE c.status END,
@@ -28,13 +36,13 @@ SET status = CASE c.status WHEN 'pending' THEN 'running' ELSE c.status END,
     started_at = coalesce(c.started_at, durable.now()), begun = NULL, updated_at = durable.now()
 WHERE c.id = ANY (ARRAY(
     SELECT claimable.id
-    FROM priorities p
+    FROM places p
     CROSS JOIN LATERAL (
         SELECT e.id
         FROM durable.workflow_executions e
         WHERE e.queue = %(queue)s AND e.priority = p.priority
           AND e.status IN ('pending', 'compensating') AND e.lock_token IS NULL
-          AND e.scheduled_at <= durable.now()
+          AND e.scheduled_at <= durable.now() AND (e.scheduled_at, e.id) > (p.scheduled_at, p.id)
           AND (%(workflows)s::text[] IS NULL
                OR (e.workflow::text, e.version) IN (
                    SELECT * FROM unnest(%(workflows)s::text[], %(versions)s::text[])))
@@ -42,7 +50,6 @@ WHERE c.id = ANY (ARRAY(
         LIMIT %(limit)s
         FOR UPDATE SKIP LOCKED
     ) AS claimable
-    WHERE p.priority IS NOT NULL
     LIMIT %(limit)s))
 RETURNING c.id::text, c.workflow, c.version, c.status, c.queue, c.priority, c.input::text AS input,
           c.scheduled_at, c.current_step, c.lock_token::text, c.crashes,
@@ -331,17 +338,19 @@ WHERE status = 'waiting' AND scheduled_at IS NOT NULL;
 
 -- name: next_due
 -- How long a manager with free slots may sleep: seconds to the earliest due time of its queue. One
--- look per priority, as in fetch_jobs.
+-- look per priority that has such rows: those that are due, or were, are left out by the index alone.
 WITH RECURSIVE priorities AS (
     (SELECT e.priority
      FROM durable.workflow_executions e
      WHERE e.queue = %(queue)s AND e.status IN ('pending', 'compensating') AND e.lock_token IS NULL
+       AND e.scheduled_at > durable.now()
      ORDER BY e.priority DESC LIMIT 1)
     UNION ALL
     SELECT (SELECT e.priority
             FROM durable.workflow_executions e
             WHERE e.queue = %(queue)s AND e.status IN ('pending', 'compensating')
               AND e.lock_token IS NULL AND e.priority < p.priority
+              AND e.scheduled_at > durable.now()
             ORDER BY e.priority DESC LIMIT 1)
     FROM priorities p
     WHERE p.priority IS NOT NULL
