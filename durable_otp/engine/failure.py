@@ -4,8 +4,8 @@ import traceback
 from typing import Any
 
 from durable_otp.errors import SerializationError
+from durable_otp.workflow.stored_text import storable, text_of
 
-LONGEST_MESSAGE = 8_192
 LONGEST_STACKTRACE = 32_768
 
 
@@ -33,7 +33,7 @@ def describe(error: BaseException) -> dict[str, Any]:
     """Return an exception as the JSON error of a step or an execution."""
     return {
         "type": error_type(error),
-        "message": storable(str(error), LONGEST_MESSAGE),
+        "message": storable(text_of(error)),
         "stacktrace": storable("".join(traceback.format_exception(error)), LONGEST_STACKTRACE),
     }
 
@@ -44,12 +44,3 @@ def error_type(error: BaseException) -> str:
         if isinstance(error, raised):
             return name
     return type(error).__name__
-
-
-def storable(text: str, longest: int) -> str:
-    """Return a text that jsonb can hold: without NUL or lone surrogates, its middle cut out."""
-    text = text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
-    if len(text) <= longest:
-        return text
-    half = longest // 2
-    return f"{text[:half]}\n... {len(text) - longest} characters left out ...\n{text[-half:]}"

@@ -17,6 +17,7 @@ from durable_otp.workflow.current import entering
 from durable_otp.workflow.goto import Goto
 from durable_otp.workflow.json_form import canonical
 from durable_otp.workflow.nodes import Branch, Step
+from durable_otp.workflow.stored_text import text_of
 from durable_otp.workflow.suspension import Suspension
 
 
@@ -38,7 +39,7 @@ def _run_branch(branch: Branch, run: StepRun, host: Host, max_payload: int) -> A
         if isinstance(error, StepInterrupted) and host.interrupted:
             return Interrupted()
         refused = BranchError(
-            f"branch {branch.path!r} cannot choose: {type(error).__name__}: {error}"
+            f"branch {branch.path!r} cannot choose: {type(error).__name__}: {text_of(error)}"
         )
         refused.__cause__ = error
         return Raised(describe(refused), may_retry=False)

@@ -16,6 +16,7 @@ from durable_otp.storage.settlement import HeldClaim, refresh
 from durable_otp.workflow.execution import Job, Settled
 from durable_otp.workflow.json_form import encode
 from durable_otp.workflow.state import State
+from durable_otp.workflow.stored_text import text_of
 
 if TYPE_CHECKING:  # the client's pool comes with it, which a tree without an adapter never needs
     from durable_otp.storage.adapter import QueueAdapter
@@ -111,9 +112,10 @@ def open_adapter(
     try:
         adapter = make(database.dsn, schema=database.schema, workflows=workflows)
     except Exception as error:
+        reason = f"{type(error).__name__}: {text_of(error)}"
         raise ConfigError(
-            f"durable.adapter {name!r} could not be made ({type(error).__name__}: {error}); it is "
-            "called as default_adapter is."
+            f"durable.adapter {name!r} could not be made ({reason}); it is called as "
+            "default_adapter is."
         ) from error
     if not isinstance(adapter, QueueAdapter):
         raise ConfigError(f"durable.adapter {name!r} made {adapter!r}, which is no QueueAdapter.")
@@ -126,7 +128,8 @@ async def _in_thread(call: Callable[..., Any], *args: Any) -> Any:
     except DatabaseUnreachable:
         raise
     except Exception as error:
-        raise DatabaseUnreachable(f"the adapter failed: {type(error).__name__}: {error}") from error
+        reason = f"{type(error).__name__}: {text_of(error)}"
+        raise DatabaseUnreachable(f"the adapter failed: {reason}") from error
 
 
 def _claim(job: Job) -> Claim:

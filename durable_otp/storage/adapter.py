@@ -17,7 +17,8 @@ from durable_otp.storage.operation import Operation
 from durable_otp.storage.pool import PooledDatabase, known_dsn
 from durable_otp.storage.reports import folded_context
 from durable_otp.workflow.execution import Job, QueueStats, Settled
-from durable_otp.workflow.json_form import canonical, decode, encode
+from durable_otp.workflow.json_form import canonical, decode, encode, in_key_order
+from durable_otp.workflow.stored_text import storable, text_of
 
 
 @runtime_checkable
@@ -115,7 +116,8 @@ class PostgresAdapter:
 
         Args:
             job_id: The execution.
-            reason: Its error: a mapping as it is, an exception, or anything with a text.
+            reason: Its error: a mapping, which is given the texts ``type`` and ``message`` where it
+                has none; an exception; or anything with a text.
             lock_token: The claim's token; the one received here by default.
 
         Raises:
@@ -248,18 +250,15 @@ def error_of(reason: Any) -> dict[str, Any]:
     """Return a reason for failing in the form that errors have everywhere."""
     if isinstance(reason, dict):
         error: dict[str, Any] = canonical(reason, what="reason")
-        return error
+        told = {"type": "error", "message": storable(encode(error).decode())}
+        texts = {key: error[key] for key in told if isinstance(error.get(key), str)}
+        return in_key_order({**error, **told, **texts})
     if isinstance(reason, BaseException):
-        return {"type": type(reason).__name__, "message": _storable(str(reason))}
+        return {"type": type(reason).__name__, "message": storable(text_of(reason))}
     return {
         "type": "error",
-        "message": _storable(reason if isinstance(reason, str) else repr(reason)),
+        "message": storable(reason if isinstance(reason, str) else text_of(reason, repr)),
     }
-
-
-def _storable(text: str) -> str:
-    """Return a text without what PostgreSQL cannot hold: an error must not fail to be recorded."""
-    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 
 def _pairs(workflows: Collection[tuple[str, str]]) -> list[tuple[str, str]]:
