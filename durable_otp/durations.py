@@ -1,8 +1,9 @@
-"""Durations: how they are written, and the one form they have inside (seconds as a float)."""
+"""Durations and instants: how they are written, and the one form that each has inside."""
 
 import math
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _TEXT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)\s*")
@@ -60,3 +61,24 @@ def parse_duration(text: str) -> float:
     if match is None:
         raise ValueError(f'{text!r} is not a duration; write "500ms", "30s", "5m", "2h" or "7d".')
     return float(match[1]) * UNIT_SECONDS[match[2]]
+
+
+def in_utc(instant: Any, *, what: str) -> datetime:
+    """Return an instant argument in UTC.
+
+    Args:
+        instant: An aware ``datetime``.
+        what: The argument's name, for the message.
+
+    Raises:
+        ValueError: It is none, or lies outside the years 1 to 9999 in UTC, so that PostgreSQL would
+            take it and nobody could read it back.
+    """
+    if not isinstance(instant, datetime) or instant.utcoffset() is None:
+        raise ValueError(f"{what} must be a datetime with a time zone, not {instant!r}.")
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(
+            f"{what} must lie within the years 1 to 9999 in UTC, not {instant!r}."
+        ) from None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any, Protocol, Self, runtime_checkable
 
-from durable_otp.durations import in_seconds
+from durable_otp.durations import in_seconds, in_utc
 from durable_otp.storage import queue as claims
 from durable_otp.storage.aftermath import Ended, run_ending
 from durable_otp.storage.families import children_ended
@@ -131,12 +131,9 @@ class PostgresAdapter:
         """Give a claimed execution back, to be claimed again from an instant on.
 
         Raises:
-            ValueError: The instant has no time zone.
+            ValueError: The instant has no time zone, or PostgreSQL's would not be read back.
         """
-        if not isinstance(run_at, datetime) or run_at.utcoffset() is None:
-            raise ValueError(f"run_at must be a datetime with a time zone, not {run_at!r}.")
-
-        return self._settle(claims.reschedule, job_id, lock_token, run_at)
+        return self._settle(claims.reschedule, job_id, lock_token, in_utc(run_at, what="run_at"))
 
     def heartbeat(self, job_id: str, lock_token: str | None = None) -> Settled:
         """Keep a claim from going stale; NOT_FOUND when it is no longer running."""

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID, uuid5
 
+from durable_otp.durations import in_utc
 from durable_otp.errors import ExecutionNotFound
 from durable_otp.storage.identity import is_id
 from durable_otp.storage.operation import Operation, Row
@@ -267,9 +268,7 @@ def _statuses(status: Statuses) -> list[str]:
 
 
 def _aware(instant: datetime | None, what: str) -> datetime | None:
-    if instant is not None and (not isinstance(instant, datetime) or instant.utcoffset() is None):
-        raise ValueError(f"{what} must be a datetime with a time zone, not {instant!r}.")
-    return instant
+    return None if instant is None else in_utc(instant, what=what)
 
 
 def _id_range(prefix: str | None) -> tuple[str | None, str | None]:

@@ -67,7 +67,7 @@ WITH held AS MATERIALIZED (
                  AND s.status = 'failed' AND NOT s.is_compensation)::integer),
            'failed', %(error)s::jsonb, %(logs)s::jsonb,
            durable.now() - make_interval(secs => %(duration)s), durable.now(),
-           (%(duration)s * 1000)::integer
+           least(%(duration)s * 1000, 2147483647)::integer
     FROM settled
     WHERE NOT EXISTS (
         SELECT FROM durable.step_executions s
@@ -131,7 +131,7 @@ WITH held AS MATERIALIZED (
     SELECT %(step_id)s::uuid, settled.id, settled.position + 1, %(path)s, %(name)s, %(type)s,
            %(visit)s::integer, %(attempt)s::integer, 'failed', %(error)s::jsonb, %(logs)s::jsonb,
            durable.now() - make_interval(secs => %(duration)s), durable.now(),
-           (%(duration)s * 1000)::integer
+           least(%(duration)s * 1000, 2147483647)::integer
     FROM settled
     WHERE NOT settled.finished
 )
