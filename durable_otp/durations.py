@@ -43,12 +43,20 @@ def in_seconds(duration: timedelta | float, *, what: str = "a duration") -> floa
     if isinstance(duration, timedelta):
         value = duration.total_seconds()
     elif isinstance(duration, int | float) and not isinstance(duration, bool):
-        value = float(duration)
+        value = _as_float(duration)
     else:
         raise TypeError(f"{what} must be a timedelta or a number of seconds, not {duration!r}.")
     if value < 0 or not math.isfinite(value):
         raise ValueError(f"{what} must be zero or more seconds and finite, not {duration!r}.")
     return value
+
+
+def _as_float(number: float) -> float:
+    """Return a number as a float; one that is beyond all floats as infinity."""
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf
 
 
 def parse_duration(text: str) -> float:

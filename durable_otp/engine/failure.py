@@ -3,8 +3,8 @@
 import traceback
 from typing import Any
 
-from durable_otp.errors import SerializationError
-from durable_otp.workflow.stored_text import storable, text_of
+from durable_otp.errors import SerializationError, text_of
+from durable_otp.workflow.stored_text import storable
 
 LONGEST_STACKTRACE = 32_768
 

@@ -11,13 +11,12 @@ from durable_otp.engine.failure import BranchError, describe
 from durable_otp.engine.host import Host
 from durable_otp.engine.outcome import AttemptEnd, Interrupted, Raised, Returned, Suspended
 from durable_otp.engine.step_run import StepRun
-from durable_otp.errors import StepInterrupted
+from durable_otp.errors import StepInterrupted, text_of
 from durable_otp.events import emit
 from durable_otp.workflow.current import entering
 from durable_otp.workflow.goto import Goto
 from durable_otp.workflow.json_form import canonical
 from durable_otp.workflow.nodes import Branch, Step
-from durable_otp.workflow.stored_text import text_of
 from durable_otp.workflow.suspension import Suspension
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from durable_otp.errors import ConfigError, DatabaseUnreachable
+from durable_otp.errors import ConfigError, DatabaseUnreachable, text_of
 from durable_otp.runtime.settings import DatabaseSettings, ManagerSettings
 from durable_otp.storage.async_database import AsyncDatabase
 from durable_otp.storage.queue import Claim, fetch_jobs
@@ -16,7 +16,6 @@ from durable_otp.storage.settlement import HeldClaim, refresh
 from durable_otp.workflow.execution import Job, Settled
 from durable_otp.workflow.json_form import encode
 from durable_otp.workflow.state import State
-from durable_otp.workflow.stored_text import text_of
 
 if TYPE_CHECKING:  # the client's pool comes with it, which a tree without an adapter never needs
     from durable_otp.storage.adapter import QueueAdapter

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Protocol, Self, runtime_checkable
 
 from durable_otp.durations import in_seconds, in_utc
+from durable_otp.errors import text_of
 from durable_otp.storage import queue as claims
 from durable_otp.storage.aftermath import Ended, run_ending
 from durable_otp.storage.families import children_ended
@@ -18,7 +19,7 @@ from durable_otp.storage.pool import PooledDatabase, known_dsn
 from durable_otp.storage.reports import folded_context
 from durable_otp.workflow.execution import Job, QueueStats, Settled
 from durable_otp.workflow.json_form import canonical, decode, encode, in_key_order
-from durable_otp.workflow.stored_text import storable, text_of
+from durable_otp.workflow.stored_text import storable
 
 
 @runtime_checkable

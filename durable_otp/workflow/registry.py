@@ -5,10 +5,15 @@ from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
-from durable_otp.errors import ConfigError, DefinitionError, DurableError, WorkflowNotFound
+from durable_otp.errors import (
+    ConfigError,
+    DefinitionError,
+    DurableError,
+    WorkflowNotFound,
+    text_of,
+)
 from durable_otp.workflow.builder import Workflow
 from durable_otp.workflow.definition import Definition
-from durable_otp.workflow.stored_text import text_of
 
 
 class Registry:
