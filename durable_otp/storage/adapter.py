@@ -16,9 +16,10 @@ from durable_otp.storage.families import children_ended
 from durable_otp.storage.family_journal import origin
 from durable_otp.storage.operation import Operation
 from durable_otp.storage.pool import PooledDatabase, known_dsn
-from durable_otp.storage.reports import folded_context
+from durable_otp.storage.reports import MOST_ROWS, folded_context
 from durable_otp.workflow.execution import Job, QueueStats, Settled
 from durable_otp.workflow.json_form import canonical, decode, encode, in_key_order
+from durable_otp.workflow.options import LONGEST_DURATION
 from durable_otp.workflow.stored_text import storable
 
 
@@ -100,10 +101,10 @@ class PostgresAdapter:
             ValueError: The limit is not a positive number, or the node has no name.
         """
         claims.check_queue(queue)
-        _check_count(limit, "limit")
-        if not isinstance(node_id, str) or not node_id:
-            raise ValueError(f"node_id must be a text that is not empty, not {node_id!r}.")
-        found = self._database.run(claims.fetch_jobs, queue, limit, node_id, self._workflows)
+        most = _checked_count(limit, "limit")
+        if not isinstance(node_id, str) or not node_id or not node_id.isprintable():
+            raise ValueError(f"node_id must be a printable text, not {node_id!r}.")
+        found = self._database.run(claims.fetch_jobs, queue, most, node_id, self._workflows)
         with self._turn:
             self._received.update((claim.id, claim.lock_token) for claim in found)
         return [self._job(claim) for claim in found]
@@ -162,8 +163,8 @@ class PostgresAdapter:
 
     def wake_sleeping_workflows(self, batch_size: int) -> int:
         """Make up to `batch_size` sleepers pending whose time has come."""
-        _check_count(batch_size, "batch_size")
-        return self._database.run(claims.wake_sleeping_workflows, batch_size)
+        most = _checked_count(batch_size, "batch_size")
+        return self._database.run(claims.wake_sleeping_workflows, most)
 
     def get_stats(self, queue: str) -> QueueStats:
         """Return how many executions of a queue are in each status."""
@@ -269,13 +270,14 @@ def _pairs(workflows: Collection[tuple[str, str]]) -> list[tuple[str, str]]:
     return [(name, version) for name, version in pairs]
 
 
-def _check_count(value: Any, what: str) -> None:
+def _checked_count(value: Any, what: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ValueError(f"{what} must be a whole number of at least 1, not {value!r}.")
+    return min(value, MOST_ROWS)
 
 
 def _check_timeout(value: float) -> float:
     seconds = in_seconds(value, what="timeout_seconds")
     if seconds == 0:
         raise ValueError("timeout_seconds must be more than zero, or living claims are taken.")
-    return seconds
+    return min(seconds, LONGEST_DURATION)

@@ -90,6 +90,8 @@ def decode(text: bytes | str) -> Any:
     """
     try:
         return from_json(text, allow_inf_nan=False)
+    except TypeError:  # as pydantic says it of a lone surrogate
+        raise SerializationError("The text is not valid JSON: it is not UTF-8.") from None
     except ValueError as error:
         if "recursion limit" not in str(error):
             raise SerializationError(f"The text is not valid JSON: {error}.") from None
