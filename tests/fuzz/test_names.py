@@ -173,6 +173,28 @@ def test_options_of_a_start_are_kept_or_refused(
     bench.look_at_everything()
 
 
+@examples(25, 2000)
+@given(names, st.one_of(st.integers(), st.floats(), names), st.one_of(st.integers(), st.floats()))
+@example("node", 10**20, 1e300)
+@example("\0", 1, 10**400)
+@example("\ud800", 2**31, 5e-324)
+def test_whoever_claims_is_served_or_refused(
+    bench: Bench, node: str, count: Any, seconds: Any
+) -> None:
+    bench.empty()
+    bench.tables.add("running")
+    adapter = bench.adapter
+    tried(lambda: adapter.fetch_jobs("default", count, node))
+    tried(lambda: adapter.wake_sleeping_workflows(count))
+    tried(lambda: adapter.recover_stale_locks(seconds))
+    tried(lambda: adapter.recover_zombie_workflows(seconds))
+    tried(lambda: adapter.heartbeat(node, node))
+    tried(lambda: adapter.ack(node))
+    tried(lambda: bench.client.list_executions(limit=count))
+    tried(lambda: bench.client.list_pending_inputs(limit=count))
+    tried(lambda: bench.client.delete_executions(seconds, dry_run=True))
+
+
 @examples(25, 3000)
 @given(st.lists(st.tuples(names, wild()), min_size=1, max_size=5), st.booleans())
 @example([("🙂" * 190, Handed("🙂" * 150))] * 2, False)

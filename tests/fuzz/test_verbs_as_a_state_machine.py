@@ -26,7 +26,7 @@ from tests.support.tables import Tables
 from tests.support.verb_model import BACKOFF, LIVE
 from tests.support.verb_sides import ONE_AND_A_HALF, BothSides
 
-STEPS = 100 if IS_FULL else 60
+STEPS = 100 if IS_FULL else 50
 MOST_ROWS = 4
 MANAGERS = ("first manager", "second manager")
 NAMES = ("a", "b")
@@ -156,4 +156,4 @@ def test_verbs_leave_what_the_model_says(clocked_tables: Tables) -> None:
             pass
 
         Machine.tables, Machine.databases = clocked_tables, databases
-        run_machine(Machine, settings=examples(40, 600, stateful_step_count=STEPS))
+        run_machine(Machine, settings=examples(20, 600, stateful_step_count=STEPS))
