@@ -71,16 +71,19 @@ class Calendar:
         return self._is_time[wall % DAY] and self._is_day(date.fromordinal(EPOCH_DAY + day))
 
 
-def walk(expression: Expression, zone: str, year: int) -> Iterator[int]:
-    """Yield the minutes at which it is due, by looking at each."""
-    calendar = Calendar(expression)
+def walk(expression: Expression, zone: str, year: int, after: int) -> Iterator[int]:
+    """Yield the minutes after another at which it is due, by looking at each."""
+    means = Calendar(expression).means
     latest: int | None = None  # the latest wall time that was shown
     for first, end, ahead in stretches(zone, year):
-        for minute in range(first, end):
+        for minute in range(max(first, after - 2 * DAY), end):
             wall = minute + ahead
-            shown_before = wall if latest is None or expression.has_star else latest + 1
-            # what a gap has skipped falls on its end; what was shown before is a repetition
-            if any(calendar.means(each) for each in range(min(shown_before, wall + 1), wall + 1)):
+            skipped = 0 if latest is None or expression.has_star else wall - latest - 1
+            if skipped >= 0 and means(wall):  # below zero it is a repetition
+                is_due = True
+            else:  # what a gap has skipped falls on its end
+                is_due = any(means(wall - each) for each in range(1, skipped + 1))
+            if is_due and minute > after:
                 yield minute
             latest = wall if latest is None else max(latest, wall)
 
@@ -97,7 +100,7 @@ def test_it_is_due_in_the_minutes_that_a_walk_finds(
 ) -> None:
     first = stretches(zone, year)[0][0]
     begin = first + after
-    expected = list(islice((m for m in walk(expression, zone, year) if m > begin), MOST_SLOTS))
+    expected = list(islice(walk(expression, zone, year, begin), MOST_SLOTS))
     found = parse(expression.text, zone).slots(EPOCH + timedelta(minutes=begin))
     slots = [_minute(slot) for slot in islice(found, len(expected))]
     assert slots == expected

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
-import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -148,7 +147,6 @@ def two_connections(tables: Tables) -> Iterator[tuple[Database, Database]]:
             database.close()
 
 
-@pytest.mark.timeout(7200)
 def test_verbs_leave_what_the_model_says(clocked_tables: Tables) -> None:
     with two_connections(clocked_tables) as databases:
 
