@@ -6,6 +6,7 @@ and derive from ``BaseException``, so that no step can swallow them by accident:
 """
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 _IN_ADDRESS = re.compile(r"(?<=://)([^\s:/@]*):[^\s/@]+@")
@@ -155,3 +156,15 @@ class ClaimLost(DurableError):  # noqa: N818 - the fence's name in every peer
 
 class StepInterrupted(BaseException):
     """Raised inside a step's body when its timeout passed or its execution was cancelled."""
+
+
+def text_of(value: object, say: Callable[[object], str] = str) -> str:
+    """Return what an exception says; one that fails to say it must not take its witness along.
+
+    ``say`` may be ``repr``, for a value that is no exception.
+    """
+    try:
+        return say(value)
+    except Exception as failure:  # noqa: BLE001 - user code, which may raise anything
+        name = type(value).__name__
+        return f"the text of this {name} cannot be had: {type(failure).__name__} was raised instead"

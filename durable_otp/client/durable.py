@@ -255,7 +255,11 @@ class Durable(BulkVerbs, FamilyQuestions, OperatorVerbs, ScheduleCalls, WaitingC
         Raises:
             AlreadyFinished: It has ended, or is compensating.
             ExecutionNotFound: There is none with this id.
+            SerializationError: The reason cannot be stored.
+            TypeError: The reason is no text.
         """
+        if reason is not None and not isinstance(reason, str):
+            raise TypeError(f"reason must be a text, not a {type(reason).__name__}.")
         reason = canonical(reason, what="reason")
         run_ending(self._database.run, executions.cancel, id, reason)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
+from durable_otp.durations import in_utc
 from durable_otp.errors import WorkflowNotFound
 from durable_otp.storage import definitions, executions
 from durable_otp.storage.executions import NewExecution, Start
@@ -40,10 +41,8 @@ class StartOptions:
             raise ValueError(
                 f"priority must be a whole number that fits in 32 bits, not {self.priority!r}."
             )
-        if self.scheduled_at is not None and not _is_aware(self.scheduled_at):
-            raise ValueError(
-                f"scheduled_at must be a datetime with a time zone, not {self.scheduled_at!r}."
-            )
+        if self.scheduled_at is not None:
+            in_utc(self.scheduled_at, what="scheduled_at")
 
 
 @dataclass(frozen=True)
@@ -190,7 +189,3 @@ def _is_key(key: Any) -> bool:
 
 def _is_priority(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value in _PRIORITIES
-
-
-def _is_aware(value: Any) -> bool:
-    return isinstance(value, datetime) and value.utcoffset() is not None

@@ -7,9 +7,11 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import BeforeValidator
 
 from durable_otp.durations import UNIT_SECONDS, in_seconds, parse_duration
+from durable_otp.errors import text_of
 
 LONGEST_DURATION = 100 * 365 * 86400.0
 LARGEST_COUNT = 2**31 - 1
+LONGEST_SHOWN = 120
 LARGEST_SIZE = 255 * 1024 * 1024  # jsonb holds less than 256 MB
 
 _RATE_TEXT = re.compile(r"\s*(\d+)\s*/\s*(.+?)\s*")
@@ -40,10 +42,10 @@ def read_duration(value: Any) -> float:
     except (TypeError, ValueError):
         raise ValueError(
             'must be a duration such as "500ms", "30s", "5m" or a number of seconds from 0, '
-            f"not {value!r}"
+            f"not {in_short(value)}"
         ) from None
     if seconds > LONGEST_DURATION:
-        raise ValueError(f"must be at most 100 years, not {value!r}")
+        raise ValueError(f"must be at most 100 years, not {in_short(value)}")
     return seconds
 
 
@@ -63,10 +65,10 @@ def read_size(value: Any) -> int:
         size = int(match[1]) * _UNIT_BYTES[match[2]]
     else:
         raise ValueError(
-            f'must be a size such as "64KB", "1MB" or a number of bytes, not {value!r}'
+            f'must be a size such as "64KB", "1MB" or a number of bytes, not {in_short(value)}'
         )
     if size < 1:
-        raise ValueError(f"must be at least one byte, not {value!r}")
+        raise ValueError(f"must be at least one byte, not {in_short(value)}")
     return size
 
 
@@ -74,7 +76,9 @@ def read_json_size(value: Any) -> int:
     """Return bytes that one jsonb value can have."""
     size = read_size(value)
     if size > LARGEST_SIZE:
-        raise ValueError(f'must be at most "255MB", which is what jsonb holds, not {value!r}')
+        raise ValueError(
+            f'must be at most "255MB", which is what jsonb holds, not {in_short(value)}'
+        )
     return size
 
 
@@ -95,6 +99,12 @@ def read_rate(value: Any) -> Rate:
 def show_rate(rate: Rate) -> str:
     """Return a rate as an operator would write it."""
     return f"{rate.count}/{show_duration(rate.seconds)}"
+
+
+def in_short(value: Any) -> str:
+    """Return a value as a message shows it: in short, whatever it is."""
+    shown = text_of(value, repr)
+    return shown if len(shown) <= LONGEST_SHOWN else f"{shown[:LONGEST_SHOWN]}..."
 
 
 def show_duration(seconds: float) -> str:

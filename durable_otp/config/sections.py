@@ -25,6 +25,7 @@ from durable_otp.config.quantities import (
     RateLimit,
     Shown,
     Size,
+    in_short,
     show_duration,
 )
 
@@ -35,6 +36,7 @@ _DERIVED_HEARTBEATS_PER_LOCK = 10
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,47}")
 _ADAPTER = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 _LONGEST_NAME = 100
+LARGEST_COUNT = 2**31 - 1  # what PostgreSQL's integer holds
 
 
 def check_schema(value: str) -> str:
@@ -42,7 +44,7 @@ def check_schema(value: str) -> str:
     if _SCHEMA.fullmatch(value) is None:
         raise ValueError(
             "must be 1 to 48 small letters, digits or underscores, not beginning with a digit, "
-            f"not {value!r}"
+            f"not {in_short(value)}"
         )
     return value
 
@@ -62,18 +64,18 @@ def _check_dsn(value: str) -> str:
 
 def _check_adapter(value: str) -> str:
     if _ADAPTER.fullmatch(value) is None:
-        raise ValueError(f'must be "module:attribute", not {value!r}')
+        raise ValueError(f'must be "module:attribute", not {in_short(value)}')
     return value
 
 
 def _check_workflows(value: Any) -> tuple[Any, ...]:
     """Accept module names, and in Python ``Workflow`` objects, which this layer does not know."""
     if not isinstance(value, list | tuple):
-        raise ValueError(f"must be a list of module names, not {value!r}")  # noqa: TRY004 - pydantic's
+        raise ValueError(f"must be a list of module names, not {in_short(value)}")  # noqa: TRY004 - pydantic's
     for item in value:
         is_name = isinstance(item, str) and item.strip() != ""
         if not (is_name or callable(getattr(item, "definition", None))):
-            raise ValueError(f"must hold module names, not {item!r}")
+            raise ValueError(f"must hold module names, not {in_short(item)}")
     return tuple(value)
 
 
@@ -98,7 +100,7 @@ Workflows = Annotated[
     tuple[Any, ...], BeforeValidator(_check_workflows), Shown("list of modules", "")
 ]
 Fault: TypeAlias = tuple[tuple[str, ...], str]  # the path of a key, and what is wrong with it
-Count = Annotated[StrictInt, Field(ge=1)]
+Count = Annotated[StrictInt, Field(ge=1, le=LARGEST_COUNT)]
 
 
 class _Section(BaseModel):
@@ -239,7 +241,7 @@ class MetricsSection(_Section):
 class SupervisorSection(_Section):
     """How much failure the tree bears."""
 
-    max_restarts: Annotated[StrictInt, Field(ge=0)] = Field(
+    max_restarts: Annotated[StrictInt, Field(ge=0, le=LARGEST_COUNT)] = Field(
         3, description="Restarts of children within `max_seconds` before the supervisor gives up."
     )
     max_seconds: PositiveDuration = Field(5.0, description="The period of `max_restarts`.")

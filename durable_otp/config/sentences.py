@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from durable_otp.config.sections import Config, Fault, QueueSection
+from durable_otp.errors import text_of
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _LONGEST_VALUE = 60
@@ -20,6 +21,7 @@ _MUST_BE = {
     "model_type": "must be a table",
     "model_attributes_type": "must be a table",
     "dict_type": "must be a table",
+    "int_parsing_size": "must be a smaller whole number",
 }
 
 
@@ -55,6 +57,8 @@ def _reason(fault: ErrorDetails, path: tuple[str, ...]) -> str:
         return str(facts["error"]).rstrip(".")
     if kind == "greater_than_equal":
         reason = f"must be at least {facts['ge']}"
+    elif kind == "less_than_equal":
+        reason = f"must be at most {facts['le']}"
     elif kind == "literal_error":
         reason = f"must be {facts['expected']}"
     else:
@@ -71,7 +75,7 @@ def _section_at(path: tuple[str, ...]) -> type[BaseModel]:
 
 def _but_is(value: Any, path: tuple[str, ...]) -> str:
     """Return the offending value, unless it may hold a password or fill the screen."""
-    shown = repr(value)
+    shown = text_of(value, repr)
     if path[-1:] == ("dsn",) or "://" in shown or "password" in shown:
         return ""
     return f", not {shown}" if len(shown) <= _LONGEST_VALUE else ""

@@ -3,10 +3,10 @@
 import traceback
 from typing import Any
 
-from durable_otp.errors import SerializationError, without_passwords
+from durable_otp.errors import SerializationError, text_of, without_passwords
+from durable_otp.workflow.stored_text import storable
 
 LONGEST_TYPE = 200
-LONGEST_MESSAGE = 8_192
 LONGEST_STACKTRACE = 32_768
 
 
@@ -34,16 +34,9 @@ def describe(error: BaseException) -> dict[str, Any]:
     """Return an exception as the JSON error of a step or an execution, without passwords."""
     return {
         "type": storable(error_type(error), LONGEST_TYPE),
-        "message": storable(without_passwords(_text(error)), LONGEST_MESSAGE),
+        "message": storable(without_passwords(text_of(error))),
         "stacktrace": storable(without_passwords(_trace(error)), LONGEST_STACKTRACE),
     }
-
-
-def _text(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception as unprintable:  # noqa: BLE001 - whatever a step's own exception does
-        return f"({type(unprintable).__name__} when asked for its text)"
 
 
 def _trace(error: BaseException) -> str:
@@ -57,12 +50,3 @@ def error_type(error: BaseException) -> str:
         if isinstance(error, raised):
             return name
     return type(error).__name__
-
-
-def storable(text: str, longest: int) -> str:
-    """Return a text that jsonb can hold: without NUL or lone surrogates, its middle cut out."""
-    text = text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
-    if len(text) <= longest:
-        return text
-    half = longest // 2
-    return f"{text[:half]}\n... {len(text) - longest} characters left out ...\n{text[-half:]}"

@@ -9,7 +9,7 @@ import json
 import logging
 from typing import Any, TextIO
 
-from durable_otp.engine.failure import storable
+from durable_otp.workflow.stored_text import storable
 
 MARK = "\x1e"
 LONGEST_LINE = 8_192

@@ -11,7 +11,7 @@ from durable_otp.engine.failure import BranchError, describe
 from durable_otp.engine.host import Host
 from durable_otp.engine.outcome import AttemptEnd, Interrupted, Raised, Returned, Suspended
 from durable_otp.engine.step_run import StepRun
-from durable_otp.errors import StepInterrupted
+from durable_otp.errors import StepInterrupted, text_of
 from durable_otp.events import emit
 from durable_otp.workflow.current import entering
 from durable_otp.workflow.goto import Goto
@@ -38,7 +38,7 @@ def _run_branch(branch: Branch, run: StepRun, host: Host, max_payload: int) -> A
         if isinstance(error, StepInterrupted) and host.interrupted:
             return Interrupted()
         refused = BranchError(
-            f"branch {branch.path!r} cannot choose: {type(error).__name__}: {error}"
+            f"branch {branch.path!r} cannot choose: {type(error).__name__}: {text_of(error)}"
         )
         refused.__cause__ = error
         return Raised(describe(refused), may_retry=False)

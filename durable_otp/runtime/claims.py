@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from durable_otp.clock import monotonic
-from durable_otp.errors import ConfigError, DatabaseUnreachable
+from durable_otp.errors import ConfigError, DatabaseUnreachable, text_of
 from durable_otp.runtime.looking import Looking
 from durable_otp.runtime.settings import DatabaseSettings, ManagerSettings
 from durable_otp.storage.async_database import AsyncDatabase
@@ -136,9 +136,10 @@ def open_adapter(
     try:
         adapter = make(database.dsn, schema=database.schema, workflows=workflows)
     except Exception as error:
+        reason = f"{type(error).__name__}: {text_of(error)}"
         raise ConfigError(
-            f"durable.adapter {name!r} could not be made ({type(error).__name__}: {error}); it is "
-            "called as default_adapter is."
+            f"durable.adapter {name!r} could not be made ({reason}); it is called as "
+            "default_adapter is."
         ) from error
     if not isinstance(adapter, QueueAdapter):
         raise ConfigError(f"durable.adapter {name!r} made {adapter!r}, which is no QueueAdapter.")
@@ -151,7 +152,8 @@ async def _in_thread(call: Callable[..., Any], *args: Any) -> Any:
     except DatabaseUnreachable:
         raise
     except Exception as error:
-        raise DatabaseUnreachable(f"the adapter failed: {type(error).__name__}: {error}") from error
+        reason = f"{type(error).__name__}: {text_of(error)}"
+        raise DatabaseUnreachable(f"the adapter failed: {reason}") from error
 
 
 def _claim(job: Job) -> Claim:

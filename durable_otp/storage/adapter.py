@@ -8,16 +8,19 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any, Protocol, Self, runtime_checkable
 
-from durable_otp.durations import in_seconds
+from durable_otp.durations import in_seconds, in_utc
+from durable_otp.errors import text_of
 from durable_otp.storage import queue as claims
 from durable_otp.storage.aftermath import Ended, run_ending
 from durable_otp.storage.families import children_ended
 from durable_otp.storage.family_journal import origin
 from durable_otp.storage.operation import Operation
 from durable_otp.storage.pool import PooledDatabase, known_dsn
-from durable_otp.storage.reports import folded_context
+from durable_otp.storage.reports import MOST_ROWS, folded_context
 from durable_otp.workflow.execution import Job, QueueStats, Settled
-from durable_otp.workflow.json_form import canonical, decode, encode
+from durable_otp.workflow.json_form import canonical, decode, encode, in_key_order
+from durable_otp.workflow.options import LONGEST_DURATION
+from durable_otp.workflow.stored_text import storable
 
 
 @runtime_checkable
@@ -98,10 +101,10 @@ class PostgresAdapter:
             ValueError: The limit is not a positive number, or the node has no name.
         """
         claims.check_queue(queue)
-        _check_count(limit, "limit")
-        if not isinstance(node_id, str) or not node_id:
-            raise ValueError(f"node_id must be a text that is not empty, not {node_id!r}.")
-        found = self._database.run(claims.fetch_jobs, queue, limit, node_id, self._workflows)
+        most = _checked_count(limit, "limit")
+        if not isinstance(node_id, str) or not node_id or not node_id.isprintable():
+            raise ValueError(f"node_id must be a printable text, not {node_id!r}.")
+        found = self._database.run(claims.fetch_jobs, queue, most, node_id, self._workflows)
         with self._turn:
             self._received.update((claim.id, claim.lock_token) for claim in found)
         return [self._job(claim) for claim in found]
@@ -115,7 +118,8 @@ class PostgresAdapter:
 
         Args:
             job_id: The execution.
-            reason: Its error: a mapping as it is, an exception, or anything with a text.
+            reason: Its error: a mapping, which is given the texts ``type`` and ``message`` where it
+                has none; an exception; or anything with a text.
             lock_token: The claim's token; the one received here by default.
 
         Raises:
@@ -129,12 +133,9 @@ class PostgresAdapter:
         """Give a claimed execution back, to be claimed again from an instant on.
 
         Raises:
-            ValueError: The instant has no time zone.
+            ValueError: The instant has no time zone, or PostgreSQL's would not be read back.
         """
-        if not isinstance(run_at, datetime) or run_at.utcoffset() is None:
-            raise ValueError(f"run_at must be a datetime with a time zone, not {run_at!r}.")
-
-        return self._settle(claims.reschedule, job_id, lock_token, run_at)
+        return self._settle(claims.reschedule, job_id, lock_token, in_utc(run_at, what="run_at"))
 
     def heartbeat(self, job_id: str, lock_token: str | None = None) -> Settled:
         """Keep a claim from going stale; NOT_FOUND when it is no longer running."""
@@ -162,8 +163,8 @@ class PostgresAdapter:
 
     def wake_sleeping_workflows(self, batch_size: int) -> int:
         """Make up to `batch_size` sleepers pending whose time has come."""
-        _check_count(batch_size, "batch_size")
-        return self._database.run(claims.wake_sleeping_workflows, batch_size)
+        most = _checked_count(batch_size, "batch_size")
+        return self._database.run(claims.wake_sleeping_workflows, most)
 
     def get_stats(self, queue: str) -> QueueStats:
         """Return how many executions of a queue are in each status."""
@@ -248,18 +249,15 @@ def error_of(reason: Any) -> dict[str, Any]:
     """Return a reason for failing in the form that errors have everywhere."""
     if isinstance(reason, dict):
         error: dict[str, Any] = canonical(reason, what="reason")
-        return error
+        told = {"type": "error", "message": storable(encode(error).decode())}
+        texts = {key: error[key] for key in told if isinstance(error.get(key), str)}
+        return in_key_order({**error, **told, **texts})
     if isinstance(reason, BaseException):
-        return {"type": type(reason).__name__, "message": _storable(str(reason))}
+        return {"type": type(reason).__name__, "message": storable(text_of(reason))}
     return {
         "type": "error",
-        "message": _storable(reason if isinstance(reason, str) else repr(reason)),
+        "message": storable(reason if isinstance(reason, str) else text_of(reason, repr)),
     }
-
-
-def _storable(text: str) -> str:
-    """Return a text without what PostgreSQL cannot hold: an error must not fail to be recorded."""
-    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 
 def _pairs(workflows: Collection[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -272,13 +270,14 @@ def _pairs(workflows: Collection[tuple[str, str]]) -> list[tuple[str, str]]:
     return [(name, version) for name, version in pairs]
 
 
-def _check_count(value: Any, what: str) -> None:
+def _checked_count(value: Any, what: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ValueError(f"{what} must be a whole number of at least 1, not {value!r}.")
+    return min(value, MOST_ROWS)
 
 
 def _check_timeout(value: float) -> float:
     seconds = in_seconds(value, what="timeout_seconds")
     if seconds == 0:
         raise ValueError("timeout_seconds must be more than zero, or living claims are taken.")
-    return seconds
+    return min(seconds, LONGEST_DURATION)

@@ -13,7 +13,7 @@ from durable_otp.storage.journal_writing import (
     failure_parameters,
     json_text,
 )
-from durable_otp.storage.operation import Operation, Row
+from durable_otp.storage.operation import Operation, Row, transaction
 from durable_otp.storage.reports import compensation_results, folded_context
 from durable_otp.storage.statements import Statement
 from durable_otp.workflow.state import State
@@ -76,8 +76,13 @@ def context_of(execution_id: str, owner: str, given: Any) -> Operation[dict[str,
     return (yield from folded_context(owner, given))
 
 
+@transaction
 def end_compensation(parameters: Parameters) -> Operation[Sequence[Row]]:
-    """End an execution as compensated, or as compensation_failed if a handler has failed."""
+    """End an execution as compensated, or as compensation_failed if a handler has failed.
+
+    Under its lock, so that no handler's end comes between the looking and the writing.
+    """
+    yield Statement("lock_execution", {"id": parameters["id"]})
     results = yield from compensation_results(parameters["id"])
     has_failed = any(result["status"] != "completed" for result in results)
     rows = yield Statement(

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from durable_otp.durations import in_seconds
+from durable_otp.durations import in_seconds, in_utc
 from durable_otp.storage.journal import database_now
 from durable_otp.storage.operation import Operation, transaction
 from durable_otp.storage.statements import Statement
@@ -74,9 +74,7 @@ def cutoff(older_than: timedelta | float | datetime) -> Operation[datetime]:
         ValueError: It is negative, or an instant without a time zone.
     """
     if isinstance(older_than, datetime):
-        if older_than.utcoffset() is None:
-            raise ValueError(f"older_than must be a datetime with a time zone, not {older_than!r}.")
-        return older_than
+        return in_utc(older_than, what="older_than")
     seconds = in_seconds(older_than, what="older_than")
     now = yield from database_now()
     try:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID, uuid5
 
+from durable_otp.durations import in_utc
 from durable_otp.errors import ExecutionNotFound
 from durable_otp.storage.identity import is_id
 from durable_otp.storage.operation import Operation, Row
@@ -17,6 +18,7 @@ from durable_otp.workflow.state import State, StepState
 
 SHORTEST_ID_PREFIX = 4
 CHILDREN_AT_ONCE = 1000
+MOST_ROWS = 2**31 - 1
 _ID_DIGITS = 32
 _HEX = re.compile(r"[0-9a-f]*")
 _PAGES = {"newest": "list_newest", "oldest": "list_oldest"}
@@ -131,10 +133,8 @@ def list_executions(
     """
     if order not in _PAGES:
         raise ValueError(f'order must be "newest" or "oldest", not {order!r}.')
-    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
-        raise ValueError(f"limit must be a whole number of at least 1, not {limit!r}.")
     parameters = filters.parameters()
-    place = {"after": after, "after_inserted_at": None, "limit": limit}
+    place = {"after": after, "after_inserted_at": None, "limit": page_limit(limit)}
     if after is not None:
         found = yield from _known("inserted_at_of", after)
         place["after_inserted_at"] = found[0]["inserted_at"]
@@ -266,10 +266,19 @@ def _statuses(status: Statuses) -> list[str]:
         raise ValueError(f"status must be among {', '.join(State)}; {wanted!r} is not.") from None
 
 
+def page_limit(limit: Any) -> int:
+    """Return the most rows of a page; there are never more than SQL can count.
+
+    Raises:
+        ValueError: It is not a whole number of at least 1.
+    """
+    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
+        raise ValueError(f"limit must be a whole number of at least 1, not {limit!r}.")
+    return min(limit, MOST_ROWS)
+
+
 def _aware(instant: datetime | None, what: str) -> datetime | None:
-    if instant is not None and (not isinstance(instant, datetime) or instant.utcoffset() is None):
-        raise ValueError(f"{what} must be a datetime with a time zone, not {instant!r}.")
-    return instant
+    return None if instant is None else in_utc(instant, what=what)
 
 
 def _id_range(prefix: str | None) -> tuple[str | None, str | None]:

@@ -13,7 +13,7 @@ from durable_otp.errors import AlreadyFinished, NoPendingInput
 from durable_otp.storage.aftermath import Ended, aftermath, ended
 from durable_otp.storage.identity import is_id, new_id
 from durable_otp.storage.operation import Operation, Row, transaction
-from durable_otp.storage.reports import not_found, status_of
+from durable_otp.storage.reports import not_found, page_limit, status_of
 from durable_otp.storage.statements import Statement
 from durable_otp.workflow.human_input import PendingInput, Question, accepted
 from durable_otp.workflow.json_form import encode
@@ -224,11 +224,10 @@ def _answer(execution_id: str, found: Sequence[Match]) -> Operation[None]:
 
 
 def _page(statement: str, execution_id: str | None, limit: int) -> Operation[list[Row]]:
-    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
-        raise ValueError(f"limit must be a whole number of at least 1, not {limit!r}.")
+    most = page_limit(limit)
     if execution_id is not None and not is_id(execution_id):
         return []
-    return list((yield Statement(statement, {"id": execution_id, "limit": limit})))
+    return list((yield Statement(statement, {"id": execution_id, "limit": most})))
 
 
 def _no_input(execution_id: str, name: str, inputs: Sequence[Row]) -> NoPendingInput:

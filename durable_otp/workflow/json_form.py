@@ -14,7 +14,7 @@ from typing import Any, NoReturn, TypeAlias
 
 from pydantic_core import from_json, to_json
 
-from durable_otp.errors import SerializationError
+from durable_otp.errors import SerializationError, text_of
 from durable_otp.workflow.plain_form import as_plain
 
 JSON: TypeAlias = "dict[str, JSON] | list[JSON] | str | int | float | bool | None"
@@ -90,6 +90,8 @@ def decode(text: bytes | str) -> Any:
     """
     try:
         return from_json(text, allow_inf_nan=False)
+    except TypeError:  # as pydantic says it of a lone surrogate
+        raise SerializationError("The text is not valid JSON: it is not UTF-8.") from None
     except ValueError as error:
         if "recursion limit" not in str(error):
             raise SerializationError(f"The text is not valid JSON: {error}.") from None
@@ -231,7 +233,7 @@ def _byte_length(text: str) -> int:
 
 
 def _shown_key(key: Any) -> str:
-    shown = json.dumps(key) if isinstance(key, str) else repr(key)
+    shown = json.dumps(key) if isinstance(key, str) else text_of(key, repr)
     return f"[{shown}]"
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from durable_otp.errors import DefinitionError
 from durable_otp.workflow.nodes import Branch, Node, Parallel
 
 
@@ -17,7 +18,11 @@ class Place:
 
 
 def places(nodes: Sequence[Node]) -> dict[str, Place]:
-    """Return every node of a definition by its path, those inside blocks too."""
+    """Return every node of a definition by its path, those inside blocks too.
+
+    Raises:
+        DefinitionError: Two nodes have the same path, which a case with a slash can bring about.
+    """
     found: dict[str, Place] = {}
     _survey(tuple(nodes), None, None, found)
     return found
@@ -43,6 +48,11 @@ def _survey(
 ) -> None:
     for index, node in enumerate(nodes):
         following = nodes[index + 1].path if index + 1 < len(nodes) else after
+        if node.path in found:
+            raise DefinitionError(
+                f"Two nodes have the path {node.path!r}; give one of them another name, or the "
+                "case that it lies in another first value."
+            )
         found[node.path] = Place(node, following, nodes, block)
         if isinstance(node, Branch):
             for clause in node.clauses:

@@ -5,7 +5,13 @@ from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
-from durable_otp.errors import ConfigError, DefinitionError, DurableError, WorkflowNotFound
+from durable_otp.errors import (
+    ConfigError,
+    DefinitionError,
+    DurableError,
+    WorkflowNotFound,
+    text_of,
+)
 from durable_otp.workflow.builder import Workflow
 from durable_otp.workflow.definition import Definition
 
@@ -109,7 +115,7 @@ def _imported(module_name: str, item: str) -> ModuleType:
     except DurableError:
         raise  # its sentence names the workflow and the reason already
     except (Exception, SystemExit) as error:
-        reason = " ".join(str(error).split()).rstrip(".") or "no message"
+        reason = " ".join(text_of(error).split()).rstrip(".") or "no message"
         raise ConfigError(
             f"Module {module_name!r} in workflows cannot be imported: "
             f"{type(error).__name__}: {reason}."

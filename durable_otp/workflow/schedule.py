@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any, Literal, TypeAlias, get_args
 
 from durable_otp.clock import wall_clock
-from durable_otp.durations import in_seconds
+from durable_otp.durations import in_seconds, in_utc
 from durable_otp.errors import DefinitionError, ScheduleError
 from durable_otp.workflow.cron import Cron, parse
 from durable_otp.workflow.options import LONGEST_DURATION, LONGEST_QUEUE_NAME, check_name
@@ -90,9 +90,7 @@ class Schedule:
             raise ValueError(f"n must be a whole number from 0, not {n!r}.")
         if after is None:
             after = datetime.fromtimestamp(wall_clock(), UTC)
-        elif not isinstance(after, datetime) or after.utcoffset() is None:
-            raise ValueError(f"after must be a datetime with a time zone, not {after!r}.")
-        return list(islice(self.slots(after), n))
+        return list(islice(self.slots(in_utc(after, what="after")), n))
 
     def slots(self, after: datetime) -> Iterator[datetime]:
         """Yield the instants at which it is due after another."""

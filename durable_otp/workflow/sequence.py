@@ -8,6 +8,9 @@ from durable_otp.errors import DefinitionError
 from durable_otp.workflow.nodes import Node
 
 Added = TypeVar("Added", bound=Node)
+LONGEST_PATH = 1_200
+"""Bytes: an index of PostgreSQL holds 2,704, and one has the path of what is undone twice."""
+SHOWN = 300
 
 
 class Sequence:
@@ -28,7 +31,8 @@ class Sequence:
         """Add the node that ``make`` makes for a path.
 
         Raises:
-            DefinitionError: A node of this sequence has the name already, or none belongs here.
+            DefinitionError: A node of this sequence has the name already, none belongs here, or
+                its path is too long.
         """
         if not self.takes_steps:
             raise DefinitionError(
@@ -37,6 +41,11 @@ class Sequence:
         if any(name == other.name for other in self.nodes):
             raise DefinitionError(
                 f"{name!r} of {self.subject} exists already; give one of the two another name."
+            )
+        if len((self.prefix + name).encode()) > LONGEST_PATH:
+            raise DefinitionError(
+                f"{name[:SHOWN]!r} of {self.subject[:SHOWN]}: its path has more than "
+                f"{LONGEST_PATH} bytes; shorten the names and the cases that it lies in."
             )
         node = make(self.prefix + name)
         self.nodes.append(node)

@@ -18,7 +18,7 @@ INSERT INTO durable.step_executions
      snapshot, results, next_path, jumps, compensation, logs, started_at, completed_at, duration_ms)
 SELECT step_id, execution_id, position, path, name, type, visit, attempt, 'completed', output,
        changes, snapshot, results, next_path, jumps, compensation, logs,
-       durable.now() - make_interval(secs => duration), durable.now(), (duration * 1000)::integer
+       durable.now() - make_interval(secs => duration), durable.now(), least(duration * 1000, 2147483647)::integer
 FROM json_to_recordset(%(rows)s::json) AS given (
     step_id uuid, execution_id uuid, position integer, path text, name text, type text,
     visit integer, attempt integer, output jsonb, changes jsonb, snapshot jsonb, results jsonb,

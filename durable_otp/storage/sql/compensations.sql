@@ -60,7 +60,7 @@ SELECT %(step_id)s::uuid, held.id, %(position)s::integer, %(path)s, %(name)s, %(
        CASE WHEN %(error)s::jsonb IS NULL THEN 'completed' ELSE 'failed' END, %(output)s::jsonb,
        %(error)s::jsonb, true, %(path)s, CASE WHEN %(gave_up)s THEN %(name)s END, %(logs)s::jsonb,
        durable.now() - make_interval(secs => %(duration)s), durable.now(),
-       (%(duration)s * 1000)::integer
+       least(%(duration)s * 1000, 2147483647)::integer
 FROM (SELECT e.id FROM durable.workflow_executions e
       WHERE e.id = %(id)s::uuid AND e.lock_token = %(lock_token)s::uuid AND e.status = 'compensating'
       FOR SHARE) AS held
@@ -85,7 +85,7 @@ SELECT %(step_id)s::uuid, held.id, %(position)s::integer, %(path)s, %(name)s, %(
        %(visit)s::integer, %(attempt)s::integer,
        'failed', %(error)s::jsonb, true, %(path)s, %(logs)s::jsonb,
        durable.now() - make_interval(secs => %(duration)s), durable.now(),
-       (%(duration)s * 1000)::integer
+       least(%(duration)s * 1000, 2147483647)::integer
 FROM held
 RETURNING execution_id::text AS id, 'compensating' AS status, NULL::text AS parent_id;
 
@@ -164,7 +164,7 @@ WITH held AS MATERIALIZED (
            CASE WHEN counted.streak >= %(max_crashes)s THEN %(name)s END,
            CASE WHEN counted.attempt <= %(attempt)s THEN %(logs)s::jsonb ELSE '[]' END,
            durable.now() - make_interval(secs => lasted.seconds), durable.now(),
-           (lasted.seconds * 1000)::integer
+           least(lasted.seconds * 1000, 2147483647)::integer
     FROM counted
     CROSS JOIN LATERAL (
         SELECT CASE WHEN counted.attempt <= %(attempt)s THEN %(duration)s::float8 ELSE 0 END
@@ -209,7 +209,7 @@ WITH held AS MATERIALIZED (
            %(visit)s::integer, %(attempt)s::integer, 'failed', %(error)s::jsonb, true, %(path)s,
            CASE WHEN %(delay)s::double precision IS NULL THEN %(name)s END, %(logs)s::jsonb,
            durable.now() - make_interval(secs => %(duration)s), durable.now(),
-           (%(duration)s * 1000)::integer
+           least(%(duration)s * 1000, 2147483647)::integer
     FROM settled
     WHERE NOT settled.finished
 )

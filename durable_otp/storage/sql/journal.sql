@@ -49,7 +49,7 @@ SELECT %(step_id)s::uuid, held.id, %(position)s::integer, %(path)s, %(name)s, %(
        %(changes)s::jsonb, %(snapshot)s::jsonb, %(results)s::jsonb,
        %(next_path)s, %(jumps)s, %(compensation)s, %(logs)s::jsonb,
        durable.now() - make_interval(secs => %(duration)s), durable.now(),
-       (%(duration)s * 1000)::integer
+       least(%(duration)s * 1000, 2147483647)::integer
 FROM (SELECT e.id FROM durable.workflow_executions e
       WHERE e.id = %(id)s::uuid AND e.lock_token = %(lock_token)s::uuid AND e.status = 'running'
       FOR SHARE) AS held
@@ -77,7 +77,7 @@ WITH done AS (
            %(changes)s::jsonb, %(snapshot)s::jsonb, %(results)s::jsonb, NULL, %(jumps)s::integer,
            %(compensation)s, %(logs)s::jsonb,
            durable.now() - make_interval(secs => %(duration)s), durable.now(),
-           (%(duration)s * 1000)::integer
+           least(%(duration)s * 1000, 2147483647)::integer
     FROM done
 )
 SELECT id::text, parent_id::text, CASE WHEN watched THEN pg_notify('durable:done', id::text) END
@@ -92,7 +92,7 @@ INSERT INTO durable.step_executions
 SELECT %(step_id)s::uuid, held.id, %(position)s::integer, %(path)s, %(name)s, %(type)s,
        %(visit)s::integer, %(attempt)s::integer, 'failed', %(error)s::jsonb, %(logs)s::jsonb,
        durable.now() - make_interval(secs => %(duration)s), durable.now(),
-       (%(duration)s * 1000)::integer
+       least(%(duration)s * 1000, 2147483647)::integer
 FROM (SELECT e.id FROM durable.workflow_executions e
       WHERE e.id = %(id)s::uuid AND e.lock_token = %(lock_token)s::uuid AND e.status = 'running'
       FOR SHARE) AS held
@@ -118,7 +118,7 @@ INSERT INTO durable.step_executions
 SELECT %(step_id)s::uuid, held.id, %(position)s::integer, %(path)s, %(name)s, %(type)s,
        %(visit)s::integer, %(attempt)s::integer, 'failed', %(error)s::jsonb, %(logs)s::jsonb,
        durable.now() - make_interval(secs => %(duration)s), durable.now(),
-       (%(duration)s * 1000)::integer
+       least(%(duration)s * 1000, 2147483647)::integer
 FROM held
 RETURNING id;
 
@@ -153,7 +153,7 @@ WITH held AS MATERIALIZED (
     SELECT %(step_id)s::uuid, done.id, %(position)s::integer, %(path)s, %(name)s, %(type)s,
            %(visit)s::integer, %(attempt)s::integer, 'failed', %(error)s::jsonb, %(logs)s::jsonb,
            durable.now() - make_interval(secs => %(duration)s), durable.now(),
-           (%(duration)s * 1000)::integer
+           least(%(duration)s * 1000, 2147483647)::integer
     FROM done
     WHERE %(attempt)s::integer IS NOT NULL
 )

@@ -66,7 +66,7 @@ WITH held AS MATERIALIZED (
            'failed', %(error)s::jsonb,
            CASE WHEN before.attempts < %(attempt)s THEN %(logs)s::jsonb ELSE '[]' END,
            durable.now() - make_interval(secs => before.duration), durable.now(),
-           (before.duration * 1000)::integer
+           least(before.duration * 1000, 2147483647)::integer
     FROM settled
     CROSS JOIN LATERAL (
         SELECT count(*)::integer AS attempts,
@@ -137,7 +137,7 @@ WITH held AS MATERIALIZED (
     SELECT %(step_id)s::uuid, settled.id, settled.position + 1, %(path)s, %(name)s, %(type)s,
            %(visit)s::integer, %(attempt)s::integer, 'failed', %(error)s::jsonb, %(logs)s::jsonb,
            durable.now() - make_interval(secs => %(duration)s), durable.now(),
-           (%(duration)s * 1000)::integer
+           least(%(duration)s * 1000, 2147483647)::integer
     FROM settled
     WHERE NOT settled.finished
 )
