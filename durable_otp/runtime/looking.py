@@ -12,6 +12,8 @@ from durable_otp.clock import Deadline
 from durable_otp.storage.queue import Claim, Place, place_of
 
 SLOW_SECONDS = 0.005
+SLOW_LOOKS = 3
+"""So many looks in a row must be slow: a busy machine makes one slow now and then."""
 WORTH = 2.0
 """So many times faster must an onward look be, or it was not the queue that was slow."""
 REST_PER_LOOK = 10.0
@@ -29,6 +31,7 @@ class Looking:
         self._least_rest = least_rest
         self._places: dict[int, Place] = {}
         self._whole_seconds = 0.0
+        self._slow = 0
         self._next_whole = Deadline(0)
         self.is_onwards = False
         """Whether looks go onwards because that is so much faster."""
@@ -43,7 +46,8 @@ class Looking:
         """Take note of a look at the whole."""
         self._remember(claims)
         self._whole_seconds = seconds
-        is_slow = seconds > SLOW_SECONDS
+        self._slow = self._slow + 1 if seconds > SLOW_SECONDS else 0
+        is_slow = self._slow >= SLOW_LOOKS
         self.is_onwards = self.is_onwards and is_slow
         rest = max(self._least_rest, REST_PER_LOOK * seconds) if is_slow else 0
         self._next_whole = Deadline(rest)

@@ -27,6 +27,21 @@ def place(number: int, priority: int = 0) -> Place:
     return Place(priority, found.scheduled_at, found.id)
 
 
+def seen_slowly(looks: Looking, *claims: Claim) -> None:
+    for _ in range(looking.SLOW_LOOKS):
+        looks.saw_whole(claims, SLOW)
+
+
+def test_one_slow_look_is_the_machine_s():
+    looks = Looking(1.0)
+    for _ in range(looking.SLOW_LOOKS - 1):
+        looks.saw_whole([claim(1)], SLOW)
+    assert looks.places() is None
+    looks.saw_whole([claim(1)], looking.SLOW_SECONDS / 2)
+    looks.saw_whole([claim(1)], SLOW)
+    assert looks.places() is None
+
+
 def test_a_queue_that_is_quickly_seen_is_always_seen_whole():
     looks = Looking(1.0)
     for number in range(3):
@@ -38,7 +53,7 @@ def test_a_queue_that_is_quickly_seen_is_always_seen_whole():
 
 def test_after_a_slow_look_it_goes_on_behind_the_last_of_each_priority():
     looks = Looking(1.0)
-    looks.saw_whole([claim(1, 5), claim(7), claim(3)], SLOW)
+    seen_slowly(looks, claim(1, 5), claim(7), claim(3))
     assert sorted(looks.places()) == [place(7), place(1, 5)]
     looks.saw_onwards([claim(9)], SLOW / 10)
     assert looks.is_onwards
@@ -48,13 +63,13 @@ def test_after_a_slow_look_it_goes_on_behind_the_last_of_each_priority():
 def test_what_stood_before_does_not_bring_a_place_back():
     looks = Looking(1.0)
     looks.saw_whole([claim(7)], SLOW)
-    looks.saw_whole([claim(2)], SLOW)
+    seen_slowly(looks, claim(2))
     assert looks.places() == [place(7)]
 
 
 def test_a_look_onwards_that_is_no_faster_is_not_worth_it():
     looks = Looking(1.0)
-    looks.saw_whole([claim(7)], SLOW)
+    seen_slowly(looks, claim(7))
     looks.saw_onwards([], SLOW)
     assert not looks.is_onwards
     assert looks.places() is None
@@ -64,7 +79,7 @@ def test_the_whole_is_seen_again_after_a_rest(monkeypatch: pytest.MonkeyPatch):
     now = [0.0]
     monkeypatch.setattr("durable_otp.clock.monotonic", lambda: now[0])
     looks = Looking(0.1)
-    looks.saw_whole([claim(7)], SLOW)
+    seen_slowly(looks, claim(7))
     now[0] = SLOW * looking.REST_PER_LOOK - 0.01
     assert looks.places() is not None
     now[0] += 0.02
@@ -75,5 +90,5 @@ def test_the_whole_is_seen_again_after_a_rest(monkeypatch: pytest.MonkeyPatch):
 
 def test_without_a_place_the_whole_is_seen_however_slow():
     looks = Looking(1.0)
-    looks.saw_whole([], SLOW)
+    seen_slowly(looks)
     assert looks.places() is None
