@@ -4,6 +4,7 @@ A question has a type; choices and form fields belong to some types only. Both a
 page or a command line can show them.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -252,12 +253,18 @@ def _is_among(value: Any, choices: Sequence[Any] | None) -> bool:
 
 
 def _listed(choices: Sequence[Any] | None) -> str:
-    return ", ".join(encode(value_of(choice)).decode() for choice in choices or ())
+    return ", ".join(_in_line(value_of(choice)) for choice in choices or ())
 
 
 def _shown(answer: Any) -> str:
-    text = encode(answer).decode()
+    text = _in_line(answer)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def _in_line(value: Any) -> str:
+    """Return JSON that a message can show: what would break its line or hide is escaped."""
+    text = encode(value).decode()
+    return text if text.isprintable() else json.dumps(value)
 
 
 _ACCEPT: dict[str, Callable[[Question, Any], Any]] = {

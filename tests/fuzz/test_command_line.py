@@ -121,7 +121,7 @@ def values_of(option: str) -> st.SearchStrategy[str]:
     return st.one_of(words, st.sampled_from(["@file", "@0"]))
 
 
-@examples(120, 10_000)
+@examples(60, 10_000)
 @given(commands())
 @example(["list", "--since", "9999-12-31T23:00-12:00"])
 @example(["cleanup", "--older-than", "0001-01-01T00:00+14:00", "--dry-run"])

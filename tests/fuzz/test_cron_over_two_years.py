@@ -88,7 +88,7 @@ def walk(expression: Expression, zone: str, year: int, after: int) -> Iterator[i
             latest = wall if latest is None else max(latest, wall)
 
 
-@examples(4, 300)
+@examples(3, 300)
 @given(
     expressions,
     st.one_of(st.sampled_from(WITH_CHANGES), st.sampled_from(ZONES)),

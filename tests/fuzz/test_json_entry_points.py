@@ -31,7 +31,7 @@ def plain() -> Workflow:
 PLAIN = plain()
 
 
-@examples(60, 4000)
+@examples(30, 4000)
 @given(wild())
 def test_an_input_is_what_it_was(bench: Bench, handed: Handed) -> None:
     bench.empty()
@@ -66,7 +66,7 @@ def test_of_many_inputs_one_that_is_refused_refuses_all(bench: Bench, many: list
         assert same(bench.client.get_execution(handle.id).input, form)
 
 
-@examples(40, 2000)
+@examples(20, 2000)
 @given(wild())
 def test_an_event_s_payload_is_what_it_was(bench: Bench, handed: Handed) -> None:
     bench.empty()
@@ -83,7 +83,7 @@ def test_an_event_s_payload_is_what_it_was(bench: Bench, handed: Handed) -> None
     bench.look_at_everything(id_)
 
 
-@examples(40, 2000)
+@examples(20, 2000)
 @given(wild(), wild())
 def test_a_choice_and_what_goes_with_it_are_what_they_were(
     bench: Bench, handed: Handed, beside: Handed
@@ -108,7 +108,7 @@ def test_a_choice_and_what_goes_with_it_are_what_they_were(
     bench.look_at_everything(id_)
 
 
-@examples(40, 2000)
+@examples(20, 2000)
 @given(wild(), st.sampled_from(["text", "approval", "multi_choice", "form"]))
 def test_an_answer_is_stored_or_refused_and_the_input_stays_open(
     bench: Bench, handed: Handed, type_: str
@@ -137,7 +137,7 @@ def test_an_answer_is_stored_or_refused_and_the_input_stays_open(
     bench.look_at_everything(id_)
 
 
-@examples(25, 1000)
+@examples(15, 1000)
 @given(wild(), wild())
 def test_a_schedule_s_input_is_what_it_was(
     bench: Bench, handed: Handed, changed_to: Handed
@@ -158,7 +158,7 @@ def test_a_schedule_s_input_is_what_it_was(
     bench.look_at_everything()
 
 
-@examples(40, 1500)
+@examples(20, 1500)
 @given(wild())
 @example(Handed({"type": 5, "message": None}))
 @example(Handed({"type": ["a"]}))
@@ -184,7 +184,7 @@ def test_a_reason_for_failing_is_kept_or_refused(bench: Bench, handed: Handed) -
     bench.look_at_everything(id_)
 
 
-@examples(40, 1500)
+@examples(20, 1500)
 @given(st.one_of(texts.map(Handed), wild()))
 def test_a_reason_for_cancelling_is_a_text_or_refused(bench: Bench, handed: Handed) -> None:
     bench.empty()
@@ -228,7 +228,7 @@ def step_that(how: str, value: Any) -> Any:
     return one
 
 
-@examples(60, 4000)
+@examples(30, 4000)
 @given(wild(), st.sampled_from(["returned", "set", "appended", "kept", "merged"]))
 def test_a_step_s_value_is_what_it_was_or_fails_the_step(
     bench: Bench, handed: Handed, how: str
@@ -278,7 +278,7 @@ class Untextual(Exception):  # noqa: N818 - said by a test
         return 5  # type: ignore[return-value] # noqa: PLE0307 - that is the point
 
 
-@examples(30, 1500)
+@examples(15, 1500)
 @given(st.one_of(texts, st.builds(lambda text: text * 30_000, texts)).map(RunAgain))
 @example(Unprintable())
 @example(Untextual())

@@ -74,7 +74,7 @@ def workflow_of(name: str, version: str, step: str, queue: str) -> Workflow:
     return workflow
 
 
-@examples(30, 3000)
+@examples(20, 3000)
 @given(names, names, names, names)
 @example("🙂" * 200, "🙂" * 200, "🙂" * 200, "default")
 def test_a_workflow_of_any_name_runs_or_is_refused(
@@ -89,7 +89,7 @@ def test_a_workflow_of_any_name_runs_or_is_refused(
     bench.empty()
     if workflow is None or tried(workflow.definition) is None:
         return
-    on_default = workflow_of(name, f"on default {hash(version)}", step, "default")
+    on_default = workflow_of(name, f"on default {hash((version, step))}", step, "default")
     execution = bench.client.get_execution(run(bench, on_default), steps=True)
     assert execution.status == State.COMPLETED, execution.error
     assert execution.output == {step: 1}
@@ -101,7 +101,7 @@ def test_a_workflow_of_any_name_runs_or_is_refused(
     assert bench.client.stats(queue).running == 1
 
 
-@examples(30, 3000)
+@examples(20, 3000)
 @given(names, names, names)
 def test_what_waits_by_any_name_is_answered_or_refused(
     bench: Bench, event: str, other: str, asked: str
@@ -128,7 +128,7 @@ def test_what_waits_by_any_name_is_answered_or_refused(
         bench.client.provide_input(asking_one, asked, "x")
 
 
-@examples(25, 2000)
+@examples(15, 2000)
 @given(names, names, names, names)
 def test_a_schedule_of_any_name_is_kept_or_refused(
     bench: Bench, name: str, timezone_: str, cron: str, queue: str
@@ -151,7 +151,7 @@ def test_a_schedule_of_any_name_is_kept_or_refused(
     client.delete_schedule(name)
 
 
-@examples(25, 2000)
+@examples(15, 2000)
 @given(names, st.one_of(st.none(), instants), names, st.integers(-(2**33), 2**33))
 @example("k", datetime.max.replace(tzinfo=timezone(timedelta(hours=-12))), "x", 0)
 @example("k", datetime.min.replace(tzinfo=timezone(timedelta(hours=12))), "x", 0)
@@ -173,7 +173,7 @@ def test_options_of_a_start_are_kept_or_refused(
     bench.look_at_everything()
 
 
-@examples(25, 2000)
+@examples(15, 2000)
 @given(names, st.one_of(st.integers(), st.floats(), names), st.one_of(st.integers(), st.floats()))
 @example("node", 10**20, 1e300)
 @example("\0", 1, 10**400)
@@ -195,7 +195,7 @@ def test_whoever_claims_is_served_or_refused(
     tried(lambda: bench.client.delete_executions(seconds, dry_run=True))
 
 
-@examples(25, 3000)
+@examples(15, 3000)
 @given(st.lists(st.tuples(names, wild()), min_size=1, max_size=5), st.booleans())
 @example([("🙂" * 190, Handed("🙂" * 150))] * 2, False)
 @example([("a", Handed("x\ny"))], False)
@@ -278,7 +278,7 @@ schemas = st.one_of(
 )
 
 
-@examples(4, 150)
+@examples(2, 150)
 @given(schemas)
 @example("select")
 @example("pg_x")

@@ -83,7 +83,7 @@ def read(path: Path) -> Config | str:
         return sentence
 
 
-@examples(100, 20_000)
+@examples(60, 20_000)
 @given(documents())
 @example("[durable]\nnode_timeout = " + "9" * 400)
 @example("[durable]\nmax_interruptions = 0x" + "f" * 5_000)
@@ -102,7 +102,7 @@ def test_a_document_is_read_or_refused_by_name(path: Path, text: str) -> None:
         assert all(count is None or count <= LARGEST for count in given), "more than SQL takes"
 
 
-@examples(60, 20_000)
+@examples(30, 20_000)
 @given(documents(), st.data())
 def test_changed_bytes_are_read_or_refused(path: Path, text: str, data: st.DataObject) -> None:
     content = bytearray(text.encode("utf-8", "surrogatepass"))

@@ -23,8 +23,8 @@ from tests.support.tables import Tables, migrated_tables
 Outcome = tuple[str, str, tuple[str, ...]]
 """What the first verb answered, what the second did, and all rows."""
 EMPTY = "DELETE FROM durable.workflow_executions"  # and what hangs on that
-PAIRS_IN_THE_GATE = 10  # of each situation
-ORDERS_IN_THE_GATE = 6  # of each pair
+PAIRS_IN_THE_GATE = 6  # of each situation
+ORDERS_IN_THE_GATE = 4  # of each pair
 SEED = int(os.environ.get("INTERLEAVINGS_SEED") or random.SystemRandom().randrange(2**32))
 
 
