@@ -119,6 +119,7 @@ def pending(  # noqa: PLR0913 - a row has as many sides
 ) -> None:
     """Add so many pending executions, spread evenly over queues and priorities."""
     with _filler(dsn, name) as connection:
+        indexes = _drop_indexes(connection, name) if rows > INDEXED_UP_TO else []
         for begin in range(first, first + rows, CHUNK):
             last = min(begin + CHUNK, first + rows) - 1
             connection.execute(
@@ -128,6 +129,7 @@ def pending(  # noqa: PLR0913 - a row has as many sides
                     "queue": queue, "queues": queues, "priorities": priorities, "due_in": due_in,
                 },
             )  # fmt: skip
+        _build_indexes(connection, indexes)
     if settled:
         settle(dsn, name)
 

@@ -22,8 +22,8 @@ from durable_otp.storage.database import Database
 from durable_otp.storage.operation import Operation
 from durable_otp.storage.queue import fetch_jobs
 
-SCHEMA_VARIABLE = "BENCH_GROWTH_SCHEMA"
-"""A schema that is filled already, and kept: 5 million rows take minutes."""
+SCHEMA_VARIABLE = "BENCH_GROWTH_SCHEMAS"
+"""Schemas, with commas between, that are filled already and kept: for the largest sizes."""
 WORKFLOW = "grow"
 ROOT = Path(__file__).parents[1]
 
@@ -95,14 +95,15 @@ class Tables:
 
 
 @contextmanager
-def tables(setting: Setting, *, fresh: bool = False) -> Iterator[Tables]:
-    """Give a schema of its own, or the one that BENCH_GROWTH_SCHEMA names if that will do."""
-    kept = None if fresh else os.environ.get(SCHEMA_VARIABLE)
-    if kept:
-        yield Tables(setting.dsn, kept)
-    else:
-        with setting.schema() as name:
-            yield Tables(setting.dsn, name)
+def tables(setting: Setting) -> Iterator[Tables]:
+    """Give a migrated schema of its own, dropped afterwards."""
+    with setting.schema() as name:
+        yield Tables(setting.dsn, name)
+
+
+def kept_schemas() -> list[str]:
+    """Return the schemas that are kept, the one with the most rows last."""
+    return [name for name in os.environ.get(SCHEMA_VARIABLE, "").split(",") if name]
 
 
 def claimed(

@@ -40,7 +40,7 @@ def run(setting: Setting) -> Iterator[Row]:
     """Work on and on, with a sample now and then."""
     seconds = 3 if setting.quick else int(os.environ.get(SECONDS_VARIABLE, SECONDS))
     samples = setting.size(SAMPLES, 2)
-    with growing.tables(setting, fresh=True) as tables:
+    with growing.tables(setting) as tables:
         before: dict[str, int] = {}
         yield {"what": "sample", "at": 0, "rate": None, **_state(tables), **_claim(setting, tables)}
         with (

@@ -39,17 +39,17 @@ FILTERS: dict[str, Filters] = {
 
 
 def run(setting: Setting) -> Iterator[Row]:
-    """Fill, measure, fill on; the largest number may be there in a schema that is kept."""
+    """Fill, measure, fill on; the largest numbers may be there in schemas that are kept."""
     given = os.environ.get(SIZES_VARIABLE)
     sizes = [int(size) for size in given.split(",")] if given else SIZES
     sizes = (1_000, 2_000) if setting.quick else sizes
-    is_kept = growing.SCHEMA_VARIABLE in os.environ
-    with growing.tables(setting, fresh=True) as tables:
-        for size in sizes[:-1] if is_kept else sizes:
+    kept = growing.kept_schemas()
+    to_fill = len(sizes) - len(kept)
+    with growing.tables(setting) as tables:
+        for size in sizes[:to_fill]:
             yield from _with(setting, tables, size)
-    if is_kept:
-        with growing.tables(setting) as tables:
-            yield from _with(setting, tables, sizes[-1])
+    for size, name in zip(sizes[to_fill:], kept, strict=True):
+        yield from _with(setting, growing.Tables(setting.dsn, name), size)
 
 
 def _with(setting: Setting, tables: growing.Tables, size: int) -> Iterator[Row]:

@@ -17,7 +17,7 @@ DRAIN_SECONDS = 10.0
 def run(setting: Setting) -> Iterator[Row]:
     """Spread the same number of rows over more and more queues."""
     for count in (1, 3) if setting.quick else QUEUES:
-        with growing.tables(setting, fresh=True) as tables:
+        with growing.tables(setting) as tables:
             setting.progress(f"{count} queues")
             names = ["q"] if count == 1 else [f"q_{number}" for number in range(count)]
             filling.pending(
@@ -37,7 +37,7 @@ def tables(rows: Rows) -> list[Table]:
     """Tell every number of queues."""
     return [
         Table(
-            ("queues", "claim of 10, p50 / p99 ms", "server ms a claim", "served, one worker each",
+            ("queues", "claim of 10, p50 / p99 ms", "server ms each", "served, one worker each",
              "executions/s"),
             [_line(rows, count) for (count,) in summary.distinct(rows, "queues")],
         )

@@ -32,7 +32,7 @@ def run(setting: Setting) -> Iterator[Row]:
     """Wake at each rate in tables of its own."""
     for rate in (50,) if setting.quick else RATES:
         for repetition in setting.passes():
-            with growing.tables(setting, fresh=True) as tables:
+            with growing.tables(setting) as tables:
                 setting.progress(f"{rate} a second")
                 yield {
                     "per_second": rate,

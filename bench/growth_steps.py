@@ -22,7 +22,7 @@ def run(setting: Setting) -> Iterator[Row]:
     """Run executions of many steps on one worker and read the journal's clock."""
     text = "".join(random.Random(1).choices(string.ascii_letters, k=BYTES))
     for which in list(growing.LONG)[: setting.size(len(growing.LONG), 1)]:
-        with growing.tables(setting, fresh=True) as tables:
+        with growing.tables(setting) as tables:
             setting.progress(which)
             with (
                 growing.running(tables, {"default": 1}),
