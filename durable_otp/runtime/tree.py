@@ -21,6 +21,7 @@ from durable_otp.runtime.stale_job_recovery import stale_job_recovery
 from durable_otp.runtime.tree_view import MANAGER
 from durable_otp.runtime.wait_timeouts import wait_timeouts
 from durable_otp.runtime.zombie_recovery import zombie_recovery
+from durable_otp.storage.server_limits import needed_connections
 
 SIBLINGS = {
     "stale_job_recovery": stale_job_recovery,
@@ -32,8 +33,6 @@ SIBLINGS = {
 }
 SIBLING_SHUTDOWN = 5.0
 MANAGER_START_TIMEOUT = 150.0
-CONNECTIONS_PER_MANAGER = 2
-SPARE_WORKERS = 1
 
 
 def root(config: Config, dsn: str, node_id: str, workflows: tuple[Carried, ...]) -> SupervisorSpec:
@@ -67,14 +66,8 @@ def connections(config: Config) -> tuple[int, str]:
     """Return how many connections a node may open at most, and the sum that says why."""
     if not config.durable.queue_enabled:
         return 1, "1 registrar"
-    workers = sum(queue.concurrency + SPARE_WORKERS for queue in config.queues.values())
-    managers = CONNECTIONS_PER_MANAGER * len(config.queues)
-    siblings = len(SIBLINGS) + 1
-    formula = (
-        f"{workers} workers and spares + {CONNECTIONS_PER_MANAGER} x {len(config.queues)} queue "
-        f"managers + {siblings} siblings"
-    )
-    return workers + managers + siblings, formula
+    sizes = [queue.concurrency for queue in config.queues.values()]
+    return needed_connections(sizes, siblings=len(SIBLINGS) + 1)
 
 
 def _manager(
