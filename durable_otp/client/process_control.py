@@ -23,6 +23,7 @@ from durable_otp.storage.processes import Process
 WATCHED_SECONDS = 5.0
 COMMAND_SECONDS = 60.0
 STACKS_SECONDS = 15.0
+SETTLED = ("up", "down")
 OUT_OF_DATE_SECONDS = 1.0
 """What is published is never older, as long as its node reaches the database."""
 
@@ -164,7 +165,7 @@ def _successor(database: PooledDatabase, gone: Process, limit: Deadline) -> Proc
             for node in live
             if node.id == gone.node
             for each in node.processes
-            if each.path == gone.path and each.status == "up" and each.pid != gone.pid
+            if each.path == gone.path and each.pid != gone.pid and each.status in SETTLED
         ]
         return bool(found)
 

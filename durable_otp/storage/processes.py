@@ -34,10 +34,11 @@ class Process:
 
     def answers_to(self, name: str) -> bool:
         """Return whether somebody who says this may mean it."""
-        if name in (self.name, self.path) or (name.isdigit() and int(name) == self.pid):
+        is_number = name.isascii() and name.isdigit()
+        if name in (self.name, self.path) or (is_number and int(name) == self.pid):
             return True
         if self.role == "queue_manager":
-            return name == self.queue and not name.isdigit()
+            return name == self.queue and not is_number
         return self.role == "worker" and name == f"worker {self.name}"
 
     def __str__(self) -> str:
