@@ -7,10 +7,13 @@ is answered and not carried out again.
 """
 
 import asyncio
+import logging
+from collections import deque
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+from durable_otp.events import emit
 from durable_otp.otp import ExitReason, NotFound, Root, SupervisorError
 from durable_otp.otp.process import Child
 from durable_otp.otp.stacks import own
@@ -19,8 +22,9 @@ from durable_otp.storage.commands import Status, Verb
 from durable_otp.storage.processes import ROOT
 
 REGISTRAR = "registrar"
-REMEMBERED = 200
-"""How many answers are kept: far more than a registrar can have open."""
+KEPT_WHOLE = 50
+"""Longer answers than a sentence are kept whole until so many others have come."""
+SENTENCE = 500
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ class Orders:
 
     def __init__(self) -> None:
         self._results: dict[str, Result | None] = {}
+        self._whole: deque[str] = deque()
         self._answers: dict[str, asyncio.Future[Result]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -87,11 +92,22 @@ class Orders:
             result = Result(Status.GONE, f"Process {order.pid} has just ended.")
         except SupervisorError as error:
             result = Result(Status.FAILED, f"{error}.")
+        except Exception as error:  # noqa: BLE001 - a defect is an answer too, silence is none
+            emit("order_failed", level=logging.ERROR, verb=order.verb, error=repr(error))
+            result = Result(Status.FAILED, f"It met a defect: {error!r}.")
         if result is not None:
             self._results[order.id] = result
             self._tell(order.id, root)
-        while len(self._results) > REMEMBERED:
-            self._results.pop(next(iter(self._results)))
+            self._shorten(order.id)
+
+    def _shorten(self, latest: str) -> None:
+        """Keep every order's id, lest one is carried out twice, but few long answers."""
+        self._whole.append(latest)
+        if len(self._whole) > KEPT_WHOLE:
+            oldest = self._whole.popleft()
+            result = self._results[oldest]
+            if result is not None:
+                self._results[oldest] = Result(result.status, result.outcome[:SENTENCE])
 
     def _tell(self, order_id: str, root: Root) -> None:
         result = self._results[order_id]

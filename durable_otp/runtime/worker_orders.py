@@ -16,6 +16,8 @@ async def carry_out(crew: Crew, queue: str, message: Message) -> dict[str, Any]:
         result = await _perform(crew, queue, message.fields)
     except Refusal as refusal:
         result = refusal.result
+    except Exception as error:  # noqa: BLE001 - a defect is an answer too, silence is none
+        result = Result(Status.FAILED, f"Its manager met a defect: {error!r}.")
     return {"id": message.fields["id"], "status": result.status, "outcome": result.outcome}
 
 
