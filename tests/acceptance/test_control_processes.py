@@ -22,7 +22,7 @@ from tests.support.sink import sink
 from tests.support.tree import STILL, Tree, is_gone, kill, resident, running, still_queue
 from tests.support.waiting import wait_until
 
-STOP, CONT = 19, 18
+TERM, STOP, CONT = 15, 19, 18
 TWO = {"default": still_queue(2)}
 NAMED = ("worker", "queue_manager")
 PLACE = (
@@ -190,6 +190,18 @@ def test_the_registrar_answers_for_its_own_end(tree: Tree, verb: str) -> None:
     tree.durable.restart_process("default")
     wait_until(lambda: len(tree.idle()) == 4, what="three workers and the spare")
     tree.durable.scale_queue("default", 2)
+
+
+def test_a_registrar_that_is_terminated_by_hand_leaves_what_is_set_for_its_node(
+    tree: Tree,
+) -> None:
+    tree.durable.scale_queue("default", 1, node=tree.runtime.node_id)
+    before = published(tree, "registrar").pid or 0
+    kill(before, TERM)
+    tree.replaced("registrar", before)
+    assert published(tree, "registrar").pid != before
+    (row,) = tree.sql("SELECT concurrency FROM {s}.queues WHERE node_id <> ''")
+    assert row["concurrency"] == 1
 
 
 def test_the_whole_node_is_stopped_in_order(dsn: str, schema: str, tmp_path: Path) -> None:
