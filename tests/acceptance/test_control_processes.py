@@ -1,6 +1,7 @@
 """Orders to single processes: carried out by their node, on the process that was meant, once."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -202,6 +203,29 @@ def test_a_registrar_that_is_terminated_by_hand_leaves_what_is_set_for_its_node(
     assert published(tree, "registrar").pid != before
     (row,) = tree.sql("SELECT concurrency FROM {s}.queues WHERE node_id <> ''")
     assert row["concurrency"] == 1
+
+
+def test_a_manager_that_takes_its_time_keeps_no_other_process_waiting(
+    dsn: str, schema: str, tmp_path: Path
+) -> None:
+    with (
+        running(dsn, schema, sink(), queues=TWO, **STILL) as tree,
+        ThreadPoolExecutor() as orders,
+    ):
+        handle = tree.start(one=f"gate:{tmp_path / 'open'}")
+        tree.pid_in(handle)
+        published(tree, "pruner")
+        manager, scheduler = tree.manager()["pid"], published(tree, "scheduler").pid or 0
+        answer = orders.submit(tree.durable.restart_process, "default")
+        wait_until(lambda: len(tree.pids()) < 12, what="the idle workers to have left")
+        kill(scheduler)
+        tree.replaced("scheduler", scheduler)
+        assert not answer.done()
+        assert tree.manager()["pid"] == manager
+        (tmp_path / "open").touch()
+        assert f"instead of {manager}" in answer.result(30)
+        execution = tree.until(handle, "completed")
+        assert (execution.crashes, execution.interruptions) == (0, 0)
 
 
 def test_the_whole_node_is_stopped_in_order(dsn: str, schema: str, tmp_path: Path) -> None:
