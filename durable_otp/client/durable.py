@@ -12,6 +12,8 @@ from durable_otp.client.handle import Handle, polls
 from durable_otp.client.holding_back import held_back, with_key
 from durable_otp.client.moves import MoveHandling
 from durable_otp.client.operating import OperatorVerbs
+from durable_otp.client.process_control import ProcessControl
+from durable_otp.client.queue_control import QueueControl
 from durable_otp.client.schedules import ScheduleCalls
 from durable_otp.client.starting import StartableWorkflows, StartOptions
 from durable_otp.client.waiting import WaitingCalls
@@ -35,7 +37,15 @@ from durable_otp.workflow.state import FINAL, State
 Value = TypeVar("Value")
 
 
-class Durable(BulkVerbs, FamilyQuestions, OperatorVerbs, ScheduleCalls, WaitingCalls):
+class Durable(
+    BulkVerbs,
+    FamilyQuestions,
+    OperatorVerbs,
+    ProcessControl,
+    QueueControl,
+    ScheduleCalls,
+    WaitingCalls,
+):
     """A client of one schema; safe to use from many threads and after a fork.
 
     Connections are opened when first needed, ten at most; whoever waits for a result has one more.

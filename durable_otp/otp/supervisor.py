@@ -226,7 +226,7 @@ class SupervisorActor:
         if child.spec.type == "supervisor":
             await process.orphans_gone()  # what it left must be gone before its replacement starts
         reason = child.exited.result()
-        if restart.should_restart(record.spec.restart, reason):
+        if record.let_go is not child and restart.should_restart(record.spec.restart, reason):
             record.state = "restarting"
             self.table.forgive(record, monotonic() - child.started_at)
             await self._restart(record)
@@ -377,6 +377,10 @@ class SupervisorActor:
 
     def _emit(self, name: str, child_id: str, **facts: Any) -> None:
         self._on_event(SupervisorEvent(name, child_id, facts))
+
+    def let_go(self, child_id: str, child: Child | None) -> None:
+        """Have this process not restarted when it ends; None: have it restarted after all."""
+        self.table.find(child_id).let_go = child
 
     def child(self, child_id: str) -> Child | None:
         """Return the running child of this id, if there is one."""

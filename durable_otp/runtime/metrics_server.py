@@ -29,7 +29,7 @@ class Metrics:
     def metrics(self) -> tuple[int, str]:
         """Return the metrics; without a database those that say so."""
         try:
-            nodes = self._database.run(live_nodes, self._settings.node_timeout)
+            nodes = self._database.run(live_nodes)
             stats = self._database.run(all_stats)
             ages = self._database.run(oldest_due)
         except DurableError:
@@ -43,7 +43,7 @@ class Metrics:
     def readyz(self) -> tuple[int, str]:
         """Return whether the node can work, and if not, why."""
         try:
-            nodes = self._database.run(live_nodes, self._settings.node_timeout)
+            nodes = self._database.run(live_nodes)
         except DatabaseUnreachable as error:
             return 503, f"the database cannot be reached: {error}\n"
         own = next((node for node in nodes if node.id == self._settings.node_id), None)

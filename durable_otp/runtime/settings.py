@@ -97,6 +97,5 @@ class MetricsSettings:
 
     database: DatabaseSettings
     node_id: str
-    node_timeout: float
     host: str
     port: int

@@ -25,6 +25,7 @@ from durable_otp.storage.connecting import describe_failure
 from durable_otp.storage.queue import Claim
 
 WORD_ON_ITS_WAY = 0.2
+BY_US = Killed(by_supervisor=True)
 LEAVES_NOTHING = (Outcome.COMPLETED, Outcome.COMPENSATED, Outcome.COMPENSATION_FAILED)
 """Ends after which nothing comes back to the queue unless it is notified."""
 
@@ -208,6 +209,10 @@ class Shift:
             held.out_of_memory = is_out_of_memory
             if self._manager.is_stopping:
                 held.body_ended(logs)  # it is released with the others: a stop counts nothing
+            elif held.condemned is None and station.is_relieved and reason == BY_US:
+                held.body_ended(logs)
+                self.handing_out.drop(held)
+                self._release([held])
             else:
                 self.settling.death(held, reason, logs)
         self._returned(left.returned)

@@ -25,6 +25,7 @@ from durable_otp.runtime.tree_view import MANAGER
 from durable_otp.runtime.wait_timeouts import wait_timeouts
 from durable_otp.runtime.zombie_recovery import zombie_recovery
 from durable_otp.storage.limits import QueueLimits
+from durable_otp.storage.server_limits import needed_connections
 
 SIBLINGS = {
     "stale_job_recovery": stale_job_recovery,
@@ -36,8 +37,6 @@ SIBLINGS = {
 }
 SIBLING_SHUTDOWN = 5.0
 MANAGER_START_TIMEOUT = 150.0
-CONNECTIONS_PER_MANAGER = 2
-SPARE_WORKERS = 1
 
 
 def root(config: Config, dsn: str, node_id: str, workflows: tuple[Carried, ...]) -> SupervisorSpec:
@@ -73,14 +72,9 @@ def connections(config: Config) -> tuple[int, str]:
     """Return how many connections a node may open at most, and the sum that says why."""
     if not config.durable.queue_enabled:
         return 1, "1 registrar"
-    workers = sum(queue.concurrency + SPARE_WORKERS for queue in config.queues.values())
-    managers = CONNECTIONS_PER_MANAGER * len(config.queues)
+    sizes = [queue.concurrency for queue in config.queues.values()]
     siblings = len(SIBLINGS) + 1 + config.metrics.enabled
-    formula = (
-        f"{workers} workers and spares + {CONNECTIONS_PER_MANAGER} x {len(config.queues)} queue "
-        f"managers + {siblings} siblings"
-    )
-    return workers + managers + siblings, formula
+    return needed_connections(sizes, siblings=siblings)
 
 
 def _manager(
@@ -169,7 +163,6 @@ def _metrics(config: Config, database: DatabaseSettings, node_id: str, title: st
     settings = MetricsSettings(
         database=database,
         node_id=node_id,
-        node_timeout=config.durable.node_timeout,
         host=config.metrics.host,
         port=config.metrics.port,
     )
