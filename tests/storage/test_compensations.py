@@ -1,5 +1,6 @@
 """The journal of undoing: what is left and in which order, fenced writes, settled deaths."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -264,6 +265,24 @@ def test_a_first_death_runs_the_handler_again_at_once_under_another_token(
     assert str(tables.row(row)["lock_token"]) == new
     assert handler_rows(tables, row) == [("step1", 1, False)]
     assert left(database, row) == [("step1", 1, 1)]
+
+
+@pytest.mark.parametrize(("number", "logs"), [(1, []), (2, [{"message": "words"}])])
+def test_what_an_attempt_had_printed_is_not_the_next_ones(
+    database: Database, tables: Tables, number: int, logs: list[Any]
+) -> None:
+    row = compensating(tables)
+    tables.add_step(row, 1, compensation="undo")
+    tables.add_step(
+        row, 2, path="step1", name="undo", status="failed", is_compensation=True,
+        compensation_for="step1", error={"type": "ValueError"},
+    )  # fmt: skip
+    death = replace(lost(number), logs=[{"message": "words"}])
+    database.run(settle_crash, row, (TOKEN, new_id()), death, 3, 0.5)
+    (last,) = tables.sql(
+        "SELECT logs FROM durable.step_executions WHERE execution_id = %s AND attempt = 2", [row]
+    )
+    assert last["logs"] == logs
 
 
 def test_the_last_death_ends_the_handler_and_not_the_compensation(

@@ -107,6 +107,19 @@ def test_a_crash_after_an_attempt_that_had_failed_is_the_next_attempt(
 
 
 @pytest.mark.parametrize(
+    ("number", "logs", "lasted"), [(1, [], 0), (2, [{"message": "last words"}], 500)]
+)
+def test_what_an_attempt_had_printed_is_not_the_next_ones(
+    database: Database, tables: Tables, number: int, logs: list[Any], lasted: int
+) -> None:
+    row = tables.add("running")
+    tables.add_step(row, 1, status="failed", attempt=1, error={"type": "ValueError"})
+    crash(database, row, OLD, number)
+    last = failed_rows(tables, row)[-1]
+    assert (last["attempt"], last["logs"], last["duration_ms"]) == (2, logs, lasted)
+
+
+@pytest.mark.parametrize(
     ("delay", "status"), [(None, "failed"), (0.0, "pending"), (60.0, "pending")]
 )
 def test_a_timeout_is_a_failed_attempt_and_no_crash(

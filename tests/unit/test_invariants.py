@@ -1,6 +1,5 @@
 """Each invariant is content with a run that went well, and finds what was planted in one."""
 
-import os
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,7 +8,6 @@ import pytest
 
 from tests.support.ledger import invariants as of_executions
 from tests.support.ledger import invariants_claims as of_claims
-from tests.support.ledger import invariants_outside as outside
 from tests.support.ledger import invariants_steps as of_steps
 from tests.support.ledger import invariants_waiting as of_waiting
 from tests.support.ledger.checking import ALWAYS, AT_REST, violations
@@ -391,34 +389,3 @@ def test_refused_writes_are_counted():
     fenced = {"name": "checkpoint", "tag": "INSERT 0 0", "error": None}
     assert of_claims.refused_writes([fenced, fenced | {"tag": "INSERT 0 1"}]) == 1
     assert of_claims.refused_writes([fenced | {"name": "watch"}]) == 0
-
-
-def test_processes_that_are_left_are_found():
-    assert outside.no_process_is_left([2**22 + 1]) == []
-    assert outside.no_process_is_left([os.getpid()])
-
-
-def test_what_leaks_is_found():
-    before = {"fds": 10.0, "rss": 100.0}
-    assert outside.nothing_leaks(before, {"fds": 12.0, "rss": 109.0}) == []
-    assert len(outside.nothing_leaks(before, {"fds": 13.0, "rss": 111.0})) == 2
-
-
-def test_restarts_and_connections_beyond_their_bounds_are_found():
-    assert outside.restarts_are_bounded({"a": 1}, {"a": 1}) == []
-    assert outside.restarts_are_bounded({"a": 2}, {"a": 1})
-    one = {"id": 1, "app": WORKER, "client_pids": [5]}
-    assert outside.connections_are_bounded([one], {"durable:worker": 1}) == []
-    assert outside.connections_are_bounded([one, one], {"durable:worker": 1})
-    assert outside.connections_are_bounded([one | {"client_pids": [5, 6]}], {})
-
-
-def test_a_value_that_comes_back_as_another_is_found():
-    assert outside.a_value_comes_back({"a": [1, "x"]}, {"a": [1, "x"]}) == []
-    assert outside.a_value_comes_back(True, 1)
-    assert outside.a_value_comes_back([1], [1.0])
-
-
-def test_a_secret_that_is_told_is_found():
-    assert outside.secrets_are_kept({"log": "nothing"}, "canary") == []
-    assert outside.secrets_are_kept({"log": "dsn=canary"}, "canary")

@@ -112,7 +112,8 @@ RETURNING id::text, status, parent_id::text,
 -- move: retry_later
 -- fenced
 -- A worker died in a handler: as settle_crash, but the last crash ends the handler and not the
--- execution. Those of a handler are its rows, for another handler's begin anew.
+-- execution. Those of a handler are its rows, for another handler's begin anew. What was printed
+-- by an attempt that has its row already is not the next one's.
 WITH held AS MATERIALIZED (
     SELECT e.* FROM durable.workflow_executions e
     WHERE e.id = %(id)s::uuid AND e.lock_token = %(lock_token)s::uuid AND e.status = 'compensating'
@@ -160,10 +161,14 @@ WITH held AS MATERIALIZED (
     SELECT %(step_id)s::uuid, counted.id, counted.position + 1, %(path)s, %(name)s, 'compensation',
            %(visit)s::integer, greatest(%(attempt)s::integer, counted.attempt), 'failed',
            %(error)s::jsonb, true, %(path)s,
-           CASE WHEN counted.streak >= %(max_crashes)s THEN %(name)s END, %(logs)s::jsonb,
-           durable.now() - make_interval(secs => %(duration)s), durable.now(),
-           (%(duration)s * 1000)::integer
+           CASE WHEN counted.streak >= %(max_crashes)s THEN %(name)s END,
+           CASE WHEN counted.attempt <= %(attempt)s THEN %(logs)s::jsonb ELSE '[]' END,
+           durable.now() - make_interval(secs => lasted.seconds), durable.now(),
+           (lasted.seconds * 1000)::integer
     FROM counted
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN counted.attempt <= %(attempt)s THEN %(duration)s::float8 ELSE 0 END
+            AS seconds) AS lasted
     WHERE NOT counted.finished
 )
 SELECT id::text, status, crashes, lock_token IS NOT NULL AS is_held,

@@ -17,7 +17,8 @@ RETURNING lock_token::text;
 -- Count the death, record the attempt that died (unless its checkpoint had been committed), and
 -- decide: the first crash at a position runs again at once under another token (a repetition finds
 -- that in force, and does not count twice), later ones after a back-off, the last one is final.
--- A worker that died between two attempts is charged with the one that was to come.
+-- A worker that died between two attempts is charged with the one that was to come; what it had
+-- printed and how long it had run are the earlier one's, whose row has them.
 WITH held AS MATERIALIZED (
     SELECT e.*, coalesce((SELECT max(s.position) FROM durable.step_executions s
                           WHERE s.execution_id = e.id AND s.status = 'completed'), 0) AS position
@@ -61,14 +62,19 @@ WITH held AS MATERIALIZED (
         (id, execution_id, position, path, name, type, visit, attempt, status, error, logs, started_at,
          completed_at, duration_ms)
     SELECT %(step_id)s::uuid, settled.id, settled.position + 1, %(path)s, %(name)s, %(type)s,
-           %(visit)s::integer, greatest(%(attempt)s::integer, 1 + (
-               SELECT count(*) FROM durable.step_executions s
-               WHERE s.execution_id = settled.id AND s.path = %(path)s AND s.visit = %(visit)s
-                 AND s.status = 'failed' AND NOT s.is_compensation)::integer),
-           'failed', %(error)s::jsonb, %(logs)s::jsonb,
-           durable.now() - make_interval(secs => %(duration)s), durable.now(),
-           (%(duration)s * 1000)::integer
+           %(visit)s::integer, greatest(%(attempt)s::integer, before.attempts + 1),
+           'failed', %(error)s::jsonb,
+           CASE WHEN before.attempts < %(attempt)s THEN %(logs)s::jsonb ELSE '[]' END,
+           durable.now() - make_interval(secs => before.duration), durable.now(),
+           (before.duration * 1000)::integer
     FROM settled
+    CROSS JOIN LATERAL (
+        SELECT count(*)::integer AS attempts,
+               CASE WHEN count(*) < %(attempt)s THEN %(duration)s::float8 ELSE 0 END AS duration
+        FROM durable.step_executions s
+        WHERE s.execution_id = settled.id AND s.path = %(path)s AND s.visit = %(visit)s
+          AND s.status = 'failed' AND NOT s.is_compensation
+    ) AS before
     WHERE NOT EXISTS (
         SELECT FROM durable.step_executions s
         WHERE s.execution_id = settled.id AND s.path = %(path)s AND s.visit = %(visit)s

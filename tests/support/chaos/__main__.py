@@ -1,6 +1,10 @@
-"""``serve HOST:PORT CONTROL [LOG]`` runs a proxy; ``ctl CONTROL VERB [name=JSON ...]`` asks it."""
+"""``serve HOST:PORT CONTROL [LOG]`` runs a proxy; ``ctl CONTROL VERB [name=JSON ...]`` asks it.
+
+A proxy ends when its standard input does: whoever started it has gone.
+"""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -31,6 +35,8 @@ async def serve(upstream: tuple[str, int], control: str, log: str | None = None)
     print(json.dumps({"listening": server.sockets[0].getsockname()[1]}), flush=True)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, proxy.stopping.set)
+    with contextlib.suppress(PermissionError):  # of a file there is no end to wait for
+        asyncio.get_running_loop().add_reader(sys.stdin, proxy.stopping.set)
     await proxy.stopping.wait()
     for connection in list(proxy.connections.values()):
         proxy.drop(connection)

@@ -212,6 +212,8 @@ class Connection:
         for rule in [rule for rule in seen.rules if rule.point == "before"]:
             if not await traps.spring(self, rule, seen):
                 return False
+        for rule in later(seen):
+            traps.aim(self, rule)
         self._open.append(seen)
         return True
 

@@ -55,7 +55,11 @@ class ChaosProxy(Ctl):
         arguments = [sys.executable, "-m", "tests.support.chaos", "serve"]
         arguments += [f"{upstream[0]}:{upstream[1]}", self.path, *([str(log)] if log else [])]
         self._process = subprocess.Popen(
-            arguments, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3]
+            arguments,
+            stdin=subprocess.PIPE,  # its end tells the proxy that this process has gone
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parents[3],
         )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
@@ -75,8 +79,9 @@ class ChaosProxy(Ctl):
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        assert self._process.stdout is not None
-        self._process.stdout.close()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            pipe.close()
         with contextlib.suppress(OSError):
             shutil.rmtree(self._directory)
 

@@ -11,12 +11,17 @@ from pathlib import Path
 Address = tuple[str, int]
 _DEAD = "ZX"
 _MOST_ANCESTORS = 64
+_LOOKS = 5
 
 
 def socket_owners(local: Address, remote: Address) -> list[int]:
     """Return the pids that hold the socket whose own end is `local` and whose far end `remote`."""
-    inode = _inode(local, remote)
-    return sorted(_holders(f"socket:[{inode}]")) if inode else []
+    for _ in range(_LOOKS):  # a table that changes while it is read shows gaps
+        inode = _inode(local, remote)
+        owners = sorted(_holders(f"socket:[{inode}]")) if inode else []
+        if owners:
+            return owners
+    return []
 
 
 def state_of(pid: int) -> tuple[str, int] | None:

@@ -13,6 +13,7 @@ TOXICS = ("delay", "rate", "stall", "blackhole", "flaky", "refuse", "hang")
 TARGETS = ("client", "parent")
 _NAMED = re.compile(r"/\* (\w+) \*/")
 _WORD = re.compile(r"\w+")
+_PLAIN = ("BEGIN", "COMMIT", "ROLLBACK", "DEALLOCATE", "SELECT", "SET")
 _OF_CONNECTION = {"app": "application_name", "user": "user", "db": "database"}
 _PATTERNS = (*_OF_CONNECTION, "sql", "name")
 
@@ -37,7 +38,8 @@ def name_of(sql: str) -> str:
     if "set_config(" in sql[:40]:
         return "session"
     word = _WORD.search(sql)
-    return word[0].upper() if word else "?"
+    first = word[0].upper() if word else "?"
+    return first if first in _PLAIN else "script"
 
 
 @dataclass

@@ -64,10 +64,16 @@ async def break_(victim: Victim, how: str) -> bool:
     return True
 
 
+def aim(victim: Victim, rule: Rule) -> None:
+    """Find out in time whom a kill will hit: looking takes longer than some clients live."""
+    if rule.action == "kill" and "owners" not in rule.detail:
+        rule.detail["owners"] = victim.owners()
+
+
 async def _kill(victim: Victim, rule: Rule) -> str:
     """Signal the process that holds the connection; return how the connection breaks."""
-    owners = victim.owners()
-    rule.detail["owners"] = owners
+    aim(victim, rule)
+    owners = rule.detail["owners"]
     if not owners:
         rule.detail["kill"] = "no owner found"
         return RELEASE
@@ -76,7 +82,11 @@ async def _kill(victim: Victim, rule: Rule) -> str:
     if pid in (0, 1, os.getpid()) or not any(is_descendant(pid, guard) for guard in guards):
         rule.detail["kill"] = f"refused: {pid} is not a descendant of a guarded pid"
         return RELEASE
-    os.kill(pid, rule.sig)
+    try:
+        os.kill(pid, rule.sig)
+    except ProcessLookupError:
+        rule.detail["kill"] = f"too late: {pid} has ended"
+        return RELEASE
     rule.detail.update(kill="sent", victim=pid, signal=rule.sig)
     is_final = rule.sig == signal.SIGKILL
     if is_final:

@@ -11,7 +11,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from tests.support.ledger.record import Record, Rows
-from tests.support.ledger.schema import statements
+from tests.support.ledger.schema import statements, watching
 
 
 class Ledger:
@@ -31,6 +31,16 @@ class Ledger:
     def install(self) -> None:
         """Make the tables and the triggers."""
         for statement in statements(self.schema, self.name):
+            self._connection.execute(statement.encode())
+
+    def watch(self) -> None:
+        """Let the triggers watch tables that have been made anew; harmless where they do."""
+        (row,) = self.sql(
+            "SELECT count(*) AS n FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid "
+            "WHERE t.tgname = 'ledger_watches' AND c.relnamespace = %s::regnamespace",
+            self.schema,
+        )
+        for statement in watching(self.schema, self.name) if row["n"] == 0 else ():
             self._connection.execute(statement.encode())
 
     def remove(self) -> None:

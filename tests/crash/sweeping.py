@@ -1,0 +1,190 @@
+"""Breaking a run at one point after the other, and comparing each with a run that nothing met."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from tests.crash.points import SIBLINGS, Counts, CrashPoint, counted, points_of, role_of
+from tests.crash.scenarios import Scenario
+from tests.crash.site import Ending, Site
+from tests.support.ledger import violations
+from tests.support.ledger.invariants_steps import the_answer_is_the_same
+from tests.support.waiting import wait_until
+
+ROLES = ("worker", "manager", *SIBLINGS)
+ACTIONS = ("kill", "reset")
+PATIENCE = 1.0
+"""How long a sibling has to reach its statement after the work is done: it looks every 0.3 s."""
+MAX_CRASHES = 5
+LIKELY = 2
+"""Later occurrences of a statement that comes round and round are not waited for."""
+REBIRTH = {"manager": r"^durable:manager default\b"}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one crash point."""
+
+    scenario: str
+    commit: str
+    action: str
+    point: CrashPoint
+    reached: bool
+    violations: tuple[str, ...]
+    seconds: float
+
+    def public(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        point = self.point
+        return {
+            "scenario": self.scenario,
+            "commit": self.commit,
+            "action": self.action,
+            "role": point.role,
+            "statement": point.statement,
+            "occurrence": point.occurrence,
+            "point": point.point,
+            "reached": self.reached,
+            "violations": list(self.violations),
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def was_broken(rule: dict[str, Any]) -> bool:
+    """Return whether a rule has sprung, and hit somebody if it was to kill."""
+    return bool(rule["fired"]) and (rule["action"] != "kill" or rule.get("kill") == "sent")
+
+
+@dataclass
+class Sweep:
+    """One scenario on one site: its undisturbed run, and then each of its crash points.
+
+    Args:
+        site: Where it runs.
+        scenario: What runs.
+        commit: How its queues commit, as it is reported.
+        reborn: A role that is killed before each run, so that what it does when it begins is swept
+            as well; and with it what happens when something dies in the middle of a recovery.
+        first: A statement whose answer is lost in each run, so that what repeats it is swept. The
+            points are those that a run without this has not.
+    """
+
+    site: Site
+    scenario: Scenario
+    commit: str
+    reborn: str | None = None
+    first: str | None = None
+
+    def __post_init__(self) -> None:
+        self.calm, self.counts = self._undisturbed()
+        if self.first:
+            usual = {name for _, name in self.counts}
+            _, found = self._undisturbed(is_broken=True)
+            self.counts = Counts({key: n for key, n in found.items() if key[1] not in usual})
+
+    @property
+    def name(self) -> str:
+        """What this sweep is called in a report."""
+        if self.first:
+            return f"{self.scenario.name}, the answer to {self.first} lost"
+        return f"{self.scenario.name}, {self.reborn} anew" if self.reborn else self.scenario.name
+
+    def points(self, roles: Iterable[str] | None = None) -> list[CrashPoint]:
+        """Return the crash points of the undisturbed run."""
+        swept = [self.reborn] if self.reborn else roles or self.scenario.roles
+        return list(points_of(self.counts, swept))
+
+    def results(self, points: Iterable[CrashPoint], action: str) -> Iterator[Result]:
+        """Break the run at each of these points."""
+        for point in points:
+            result = self.broken(point, action)
+            if not result.reached and not result.violations:
+                result = self.broken(point, action)  # chance may have had it that nothing broke
+            yield result
+
+    def broken(self, point: CrashPoint, action: str) -> Result:
+        """Break the run at one point and judge how it ends."""
+        proxy, about = self.site.proxy, (self.name, self.commit, action, point)
+        proxy.disarm()
+        if self.reborn:
+            self._kill_now(self.reborn)
+        self._lose_the_first()
+        rule = proxy.arm(k=point.occurrence, point=point.point, action=action, match=point.match)
+        self.site.ledger.fault(action, str(point))
+
+        def fired() -> bool:
+            return was_broken(proxy.rule(id=rule["id"]))
+
+        patience = PATIENCE if point.role != "worker" and point.occurrence <= LIKELY else 0.0
+        try:
+            ending = self.site.run(self.scenario, fired, patience)
+        except AssertionError as error:
+            return Result(*about, fired(), (str(error),), 0.0)
+        found = tuple(self._wrong(ending, action, point))
+        state = proxy.rule(id=rule["id"])
+        proxy.disarm()
+        return Result(*about, was_broken(state), found, ending.seconds)
+
+    def _lose_the_first(self) -> None:
+        """Let the answer to the `first` statement be lost, whatever else breaks."""
+        if self.first:
+            match = {"name": f"^{self.first}$", "app": r"^durable:(worker|manager)\b"}
+            self.site.proxy.arm(k=1, point="sent", action="reset", match=match)
+
+    def _undisturbed(self, is_broken: bool = False) -> tuple[Ending, Counts]:
+        """Run once to warm up, then once to be counted; also what comes a moment later."""
+        self.site.run(self.scenario)
+        if is_broken:
+            self.site.ledger.fault("reset", str(self.first))
+            self._lose_the_first()
+        if self.reborn:
+            self._kill_now(self.reborn)
+        seen = int(self.site.proxy.statements(since=1 << 60)["seq"])
+        ending = self.site.run(self.scenario)
+        found = violations(ending.record, max_crashes=MAX_CRASHES)
+        assert not found, f"{self.name} violates something without any fault: {found}"
+        statements = self.site.proxy.statements(since=seen, brief=True)["statements"]
+        if not set(self.scenario.roles) <= {"worker", "manager"} or self.reborn:
+            wait_until(lambda: self._rounds(seen), what="a round of every sibling")
+            statements = self.site.proxy.statements(since=seen, brief=True)["statements"]
+        return ending, counted(statements)
+
+    def _rounds(self, since: int) -> bool:
+        """Return whether everybody who is swept has said something since."""
+        statements = self.site.proxy.statements(since=since, brief=True)["statements"]
+        said = {role_of(each["app"]) for each in statements}
+        return set(self.scenario.roles) | {self.reborn} - {None} <= said
+
+    def _kill_now(self, role: str) -> None:
+        """Kill a role's process at the next thing it says."""
+        match = {"app": REBIRTH.get(role, rf"^durable:{role}\b")}
+        rule = self.site.proxy.arm(k=1, point="before", action="kill", match=match)
+        self.site.ledger.fault("kill", role)
+        wait_until(lambda: self.site.proxy.rule(id=rule["id"])["fired"], what=f"a death of {role}")
+
+    def _wrong(self, ending: Ending, action: str, point: CrashPoint) -> Iterator[str]:
+        """Yield what is not as it was, or as it must be."""
+        yield from violations(ending.record, without=("I-21",), max_crashes=MAX_CRASHES)
+        if ending.answers.keys() != self.calm.answers.keys():
+            yield f"I-10 there are {sorted(ending.answers)}, not {sorted(self.calm.answers)}"
+            return
+        for name, expected in self.calm.answers.items():
+            for each in the_answer_is_the_same(expected, ending.answers[name]):
+                yield f"{each} ({name})"
+        deaths = (action == "kill") + (self.reborn is not None)
+        for body, count in ending.begun.items():
+            if count > self.calm.begun[body] + deaths:
+                yield f"I-7 {body} began {count} times, and {self.calm.begun[body]} at rest"
+        yield from self._blame(ending, action, point)
+
+    def _blame(self, ending: Ending, action: str, point: CrashPoint) -> Iterator[str]:
+        """A worker's death is a crash, a manager's an interruption, and all else is neither."""
+        kills = {self.reborn: 1} if self.reborn else {}
+        if action == "kill":
+            kills[point.role] = kills.get(point.role, 0) + 1
+        family = len(ending.answers)
+        for name, role in (("crashes", "worker"), ("interruptions", "manager")):
+            counted_now, before = getattr(ending, name), getattr(self.calm, name)
+            most = before + family * kills.get(role, 0)
+            if counted_now > most:
+                yield f"{name}: {counted_now} were counted, and at most {most} have happened"

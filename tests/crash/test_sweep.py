@@ -1,0 +1,126 @@
+"""A minute of the sweep: the points that matter most, and some that chance chooses.
+
+All of it: ``python -m tests.crash``, which ``.ci/full`` runs.
+"""
+
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from durable_otp.storage.statements import catalogue
+from tests.crash.campaign import Piece, pieces
+from tests.crash.coverage import exercised, incomplete, never
+from tests.crash.points import Counts, CrashPoint, points_of
+from tests.crash.scenarios import SCENARIOS, TWELVE
+from tests.crash.site import Ending, Site, site
+from tests.crash.sweeping import Sweep
+from tests.crash.verb_sweep import VerbSweep, verb_site
+from tests.support.ledger.invariants_steps import Answer
+from tests.support.postgres import fresh_schema
+
+# The moments at which work passes from one hand to the next: the answer is lost, or comes last.
+WORK = {
+    "plain": [("worker", "checkpoint"), ("worker", "complete"), ("manager", "fetch_jobs")],
+    "retry": [("worker", "record_failed_attempt")],
+    "saga": [("worker", "fail"), ("worker", "record_undone"), ("worker", "end_compensation")],
+    "sleep": [("worker", "suspend"), ("sleep_waker", "wake_sleeping_workflows")],
+    "parallel": [("worker", "create_children"), ("worker", "wake_parent"), ("worker", "COMMIT")],
+    "cron": [("scheduler", "take_slot"), ("scheduler", "COMMIT")],
+}
+BATCHED = {"plain": [("manager", "write_batch"), ("manager", "COMMIT"), ("manager", "fetch_jobs")]}
+VERBS_SWEPT = {
+    "start_many with keys": [("client", "start_executions")],
+    "cancel": [("client", "cancel_executions"), ("client", "COMMIT")],
+    "send_event": [("client", "take_event"), ("client", "COMMIT")],
+    "provide_input": [("client", "answer_input"), ("client", "COMMIT")],
+}
+BY_CHANCE = 1
+
+
+@pytest.fixture(scope="module")
+def made(postgres_dsn: str) -> Iterator[Site]:
+    with fresh_schema(postgres_dsn) as schema, site(postgres_dsn, schema) as made:
+        yield made
+
+
+def chosen(points: list[CrashPoint], wanted: list[tuple[str, str]]) -> list[tuple[CrashPoint, str]]:
+    """Return what is broken, and how: each wanted statement's first, and a few others."""
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    first = [p for p in points if (p.role, p.statement) in wanted and p.occurrence == 1]
+    killed = [(point, "kill") for point in first if point.point != "after"]
+    reset = [(point, "reset") for point in first if point.point == "sent"]
+    others = [point for point in points if point not in first and point.role == "worker"]
+    some = chance.sample(others, min(BY_CHANCE, len(others)))
+    return [*killed, *reset, *((point, chance.choice(["kill", "reset"])) for point in some)]
+
+
+def assert_the_same(made: Site, name: str, commit: str, wanted: list[tuple[str, str]]) -> None:
+    """Break one scenario at the chosen points, and see that nothing of it shows."""
+    sweep = Sweep(made, SCENARIOS[name], commit)
+    results = [sweep.broken(*each) for each in chosen(sweep.points(), wanted)]
+    assert [(str(r.point), r.action, r.violations) for r in results if r.violations] == []
+    assert sum(result.reached for result in results) >= len(results) // 2
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", WORK)
+def test_whoever_dies_the_end_is_the_same(made: Site, name: str) -> None:
+    assert_the_same(made, name, "each", WORK[name])
+
+
+@pytest.mark.timeout(300)
+def test_whoever_dies_the_end_is_the_same_where_commits_are_batched(postgres_dsn: str) -> None:
+    with fresh_schema(postgres_dsn) as schema, site(postgres_dsn, schema, "batched") as made:
+        for name, wanted in BATCHED.items():
+            assert_the_same(made, name, "batched", wanted)
+
+
+@pytest.mark.timeout(300)
+def test_a_client_that_dies_leaves_all_or_nothing(postgres_dsn: str) -> None:
+    with fresh_schema(postgres_dsn) as schema, verb_site(postgres_dsn, schema) as made:
+        for name, wanted in VERBS_SWEPT.items():
+            sweep = VerbSweep(made, name)
+            for point, action in chosen(sweep.points(), wanted):
+                assert sweep.broken(point, action).violations == (), (name, str(point), action)
+
+
+# that the sweep itself finds what there is to find
+
+
+def test_another_end_than_without_a_fault_is_found(made: Site) -> None:
+    sweep = Sweep(made, SCENARIOS["plain"], "each")
+    (name, calm), *_ = sweep.calm.answers.items()
+    answers: dict[str, Answer] = {name: {**calm, "context": {"one": "other"}}}
+    begun = sweep.calm.begun + sweep.calm.begun + sweep.calm.begun
+    worse = Ending(answers, begun, sweep.calm.record, crashes=5, interruptions=5, seconds=0.0)
+    point = CrashPoint("worker", "checkpoint", 1, "sent")
+    found = " ".join(sweep._wrong(worse, "kill", point))
+    for sign in ("I-10 context", "I-7", "crashes: 5", "interruptions: 5"):
+        assert sign in found
+
+
+def test_every_statement_is_a_point_three_times_over() -> None:
+    counts = Counts({("worker", "a"): 1, ("worker", "b"): 2, ("worker", "c"): 7, ("x", "d"): 1})
+    points = list(points_of(counts, ["worker"]))
+    assert len(points) == 3 * (1 + 2 + 3)
+    occurrences = {(point.statement, point.occurrence) for point in points}
+    assert occurrences == {("a", 1), ("b", 1), ("b", 2), ("c", 1), ("c", 2), ("c", 7)}
+
+
+def test_the_campaign_names_every_workflow_in_both_ways() -> None:
+    swept = pieces()
+    assert {Piece(name, commit) for name in TWELVE for commit in ("each", "batched")} <= set(swept)
+    assert {piece.scenario for piece in swept} >= SCENARIOS.keys()
+    assert len(set(swept)) == len(swept)
+
+
+def test_a_statement_that_was_never_broken_is_named() -> None:
+    first, *others = sorted(catalogue())
+    line = {"reached": True, "action": "kill", "statement": first, "point": "sent"}
+    assert exercised([line])[first] == {("kill", "sent")}
+    assert never([line]) == others
+    assert first in incomplete([line])
+    assert never([line | {"reached": False}]) == sorted(catalogue())
