@@ -31,7 +31,7 @@ from tests.support.ledger.invariants_claims import refused_writes
 from tests.support.ledger.invariants_outside import no_process_is_left
 
 SCHEMA = "soak"
-CALM_SECONDS = 90.0
+CALM_SECONDS = 150.0
 LOOK_EVERY = 0.1
 UNENDED = "SELECT count(*) AS n FROM {s}.workflow_executions WHERE completed_at IS NULL"
 
