@@ -64,8 +64,8 @@ class VerbSite:
                 )
                 for table, columns in _unnamed(LOOKS).items()
             }
-        except psycopg.errors.UndefinedTable:
-            return {"schema": ["is not migrated"]}
+        except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
+            return {"schema": [f"is not migrated: {type(error).__name__}"]}
 
 
 def _unnamed(looks: dict[str, str]) -> dict[str, str]:
