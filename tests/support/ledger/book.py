@@ -27,6 +27,7 @@ class Ledger:
         self._connection = psycopg.connect(
             dsn, autocommit=True, row_factory=dict_row, application_name="ledger"
         )
+        self._connection.prepare_threshold = None  # tables may be dropped and made again
 
     def install(self) -> None:
         """Make the tables and the triggers."""
