@@ -10,13 +10,18 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import report
+from bench import growing, growth_churn, growth_finished, report
 from bench.question import Question, Row, Setting, WrongResultError
 from bench.questions import QUESTIONS
 from bench.setting import conditions, database, say
 
 REMARK_VARIABLE = "BENCH_REMARK"
 """What has to be said of a run, such as what ran beside it."""
+VARIABLES = (
+    growing.SCHEMA_VARIABLE,
+    growth_finished.SIZES_VARIABLE,
+    growth_churn.SECONDS_VARIABLE,
+)
 
 
 class Progress:
@@ -107,9 +112,8 @@ def _ask(question: Question, dsn: str, options: argparse.Namespace, console: Con
     seconds = round(time.monotonic() - started)
     if options.quick:
         return
-    command = "python -m bench " + " ".join(sys.argv[1:])
     before |= {
-        "command": command.strip(),
+        "command": _command(),
         "seconds": seconds,
         "server": "private" if options.dsn is None else "given",
         "remark": os.environ.get(REMARK_VARIABLE),
@@ -118,6 +122,12 @@ def _ask(question: Question, dsn: str, options: argparse.Namespace, console: Con
     if options.write:
         report.write(question, before, rows)
     console.print(f"{question.name}: {len(rows)} rows in {seconds} s")
+
+
+def _command() -> str:
+    """Return what was typed, with what was set for it."""
+    given = [f"{name}={os.environ[name]}" for name in VARIABLES if name in os.environ]
+    return " ".join([*given, "python -m bench", *sys.argv[1:]])
 
 
 def _write_kept(chosen: Sequence[Question], console: Console) -> int:
