@@ -6,19 +6,17 @@ import typer
 
 from durable_otp.cli.failures import UsageMistake
 from durable_otp.cli.options import AsJson, ConfigOption, DsnOption, NodeOption, SchemaOption
-from durable_otp.cli.queue_view import Manager, managers_of, queue_views
 from durable_otp.cli.screen import print_json, say
 from durable_otp.cli.status import show_queues
 from durable_otp.cli.target import Target, Where, opened
 from durable_otp.cli.times import seconds_of
 from durable_otp.clock import Deadline
-from durable_otp.config import Config, from_mapping
 from durable_otp.errors import DurableError
 from durable_otp.otp.program import pause as wait
-from durable_otp.runtime.tree import connections
-from durable_otp.storage.nodes import ALL_NODES, Node, set_queue
+from durable_otp.runtime.capacity import too_many
+from durable_otp.runtime.queue_view import Manager, managers_of, queue_views
+from durable_otp.storage.nodes import ALL_NODES, set_queue
 from durable_otp.storage.queue import check_queue, get_stats
-from durable_otp.storage.server_limits import connection_limit
 
 LOOK_EVERY = 0.2
 
@@ -93,7 +91,10 @@ def scale(
 ) -> None:
     """Run so many executions of a queue at once on each node."""
     with opened(Where(config, dsn, schema).over(context.obj)) as target:
-        _refuse_too_many(target, queue, node, concurrency)
+        meant = None if node is None else target.node(node).id
+        refusal = too_many(target, target.nodes(), queue, meant, concurrency)
+        if refusal is not None:
+            raise UsageMistake(refusal)
         _set(target, queue, node, concurrency=concurrency)
         say(f"scaled {queue!r} to {concurrency} {_reach(target, queue, node)}")
 
@@ -161,30 +162,3 @@ def _left(target: Target, queue: str, node: str | None) -> str | None:
     else:
         running = sum(manager.busy for manager in managers)
     return f"{running} of queue {queue!r} still running" if running else None
-
-
-def _refuse_too_many(target: Target, queue: str, node: str | None, concurrency: int) -> None:
-    """Refuse a number that would need more connections than the server has."""
-    meant = None if node is None else target.node(node).id
-    plans = [
-        _plan(each, queue, concurrency if meant in (None, each.id) else None)
-        for each in target.nodes()
-    ] or [from_mapping({"queues": {queue: concurrency}})]
-    sums = [connections(plan) for plan in plans]
-    needed, available = sum(count for count, _ in sums), target.run(connection_limit)
-    if needed > available:
-        formula = "; ".join(text for _, text in sums)
-        raise UsageMistake(
-            f"The nodes would open up to {needed} connections ({formula}), but PostgreSQL has "
-            f"{available} for ordinary roles; choose a smaller number or raise max_connections."
-        )
-
-
-def _plan(node: Node, queue: str, concurrency: int | None) -> Config:
-    """Return the queues of a node as a configuration, one of them perhaps changed."""
-    sizes = {name: manager.concurrency for name, manager in managers_of(node)}
-    if concurrency is not None and queue in sizes:
-        sizes[queue] = concurrency
-    if not sizes:
-        return from_mapping({"queue_enabled": False})
-    return from_mapping({"queues": {name: max(1, size) for name, size in sizes.items()}})

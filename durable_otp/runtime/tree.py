@@ -5,6 +5,7 @@ from urllib.parse import quote
 from durable_otp.config import Config
 from durable_otp.otp import ChildSpec, SupervisorFlags, SupervisorSpec
 from durable_otp.runtime.carried import Carried
+from durable_otp.runtime.dashboard import dashboard, settings_of
 from durable_otp.runtime.pruner import pruner
 from durable_otp.runtime.queue_manager import queue_manager
 from durable_otp.runtime.registrar import registrar
@@ -34,6 +35,8 @@ SIBLING_SHUTDOWN = 5.0
 MANAGER_START_TIMEOUT = 150.0
 CONNECTIONS_PER_MANAGER = 2
 SPARE_WORKERS = 1
+DASHBOARD_CONNECTIONS = 5
+DASHBOARD_START_TIMEOUT = 60.0
 
 
 def root(config: Config, dsn: str, node_id: str, workflows: tuple[Carried, ...]) -> SupervisorSpec:
@@ -51,11 +54,12 @@ def root(config: Config, dsn: str, node_id: str, workflows: tuple[Carried, ...])
     title = f"durable-otp[{config.durable.name}]"
     database = DatabaseSettings(dsn, config.durable.schema_name)
     registrar_child = _registrar(config, database, node_id, title)
+    pages = (_dashboard(config, database, title),) if config.dashboard.enabled else ()
     if not config.durable.queue_enabled:
-        return SupervisorSpec(flags, (registrar_child,))
+        return SupervisorSpec(flags, (registrar_child, *pages))
     managers = (_manager(config, database, node_id, workflows, queue) for queue in config.queues)
     siblings = (_sibling(config, database, title, name) for name in SIBLINGS)
-    return SupervisorSpec(flags, (registrar_child, *managers, *siblings))
+    return SupervisorSpec(flags, (registrar_child, *managers, *siblings, *pages))
 
 
 def manager_id(queue: str) -> str:
@@ -65,16 +69,18 @@ def manager_id(queue: str) -> str:
 
 def connections(config: Config) -> tuple[int, str]:
     """Return how many connections a node may open at most, and the sum that says why."""
+    pages = DASHBOARD_CONNECTIONS if config.dashboard.enabled else 0
+    shown = f" + {pages} dashboard" if pages else ""
     if not config.durable.queue_enabled:
-        return 1, "1 registrar"
+        return 1 + pages, f"1 registrar{shown}"
     workers = sum(queue.concurrency + SPARE_WORKERS for queue in config.queues.values())
     managers = CONNECTIONS_PER_MANAGER * len(config.queues)
     siblings = len(SIBLINGS) + 1
     formula = (
         f"{workers} workers and spares + {CONNECTIONS_PER_MANAGER} x {len(config.queues)} queue "
-        f"managers + {siblings} siblings"
+        f"managers + {siblings} siblings{shown}"
     )
-    return workers + managers + siblings, formula
+    return workers + managers + siblings + pages, formula
 
 
 def _manager(
@@ -148,4 +154,14 @@ def _registrar(config: Config, database: DatabaseSettings, node_id: str, title: 
     )
     return ChildSpec(
         "registrar", registrar, args=(f"{title} registrar", settings), shutdown=SIBLING_SHUTDOWN
+    )
+
+
+def _dashboard(config: Config, database: DatabaseSettings, title: str) -> ChildSpec:
+    return ChildSpec(
+        "dashboard",
+        dashboard,
+        args=(f"{title} dashboard", settings_of(config, database)),
+        shutdown=SIBLING_SHUTDOWN,
+        start_timeout=DASHBOARD_START_TIMEOUT,
     )

@@ -45,3 +45,6 @@ SELECT count(*) AS count FROM durable.subscriptions;
 
 -- name: close_moves
 DROP TABLE IF EXISTS durable.subscribed;
+
+-- name: listen_nodes
+LISTEN "durable:nodes";
