@@ -19,6 +19,7 @@ LOOK_EVERY = 0.5
 
 
 def dashboard(
+    *,
     configuration: Annotated[
         Path | None, typer.Argument(metavar="[CONFIG]", help="The configuration (TOML).")
     ] = None,

@@ -89,7 +89,9 @@ async def _form(request: Request) -> Form:
     """
     length = request.headers.get("content-length", "")
     if not length.isdigit() or int(length) > LONGEST_BODY:
-        raise Refused(f"A form may have at most {LONGEST_BODY:,} bytes, and must say how many.", 413)
+        raise Refused(
+            f"A form may have at most {LONGEST_BODY:,} bytes, and must say how many.", 413
+        )
     data = await request.form(max_files=0, max_fields=5000, max_part_size=LONGEST_BODY)
     fields: dict[str, Any] = {}
     for name in data:
@@ -103,5 +105,7 @@ def _next(form: Form, then: str | None) -> str:
     asked = form.get("next")
     if then is not None:
         return then
-    is_ours = isinstance(asked, str) and asked.startswith("/") and not asked.startswith(("//", "/\\"))
+    is_ours = (
+        isinstance(asked, str) and asked.startswith("/") and not asked.startswith(("//", "/\\"))
+    )
     return str(asked) if is_ours else "/"

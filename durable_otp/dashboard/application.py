@@ -92,7 +92,9 @@ class _Shield:
             await self._app(scope, receive, noted)
         except Exception as error:  # noqa: BLE001 - the border of a request
             reason = f"{type(error).__name__}: {error}"
-            emit("dashboard_failed", level=logging.ERROR, path=str(scope.get("path")), reason=reason)
+            emit(
+                "dashboard_failed", level=logging.ERROR, path=str(scope.get("path")), reason=reason
+            )
             if not started:
                 await _broken(Request(scope, receive))(scope, receive, send)
 

@@ -47,9 +47,7 @@ class Console:
         self.client = Durable(dsn, schema=schema, max_payload=limits.max_payload)
         self.hub = Hub(self.client.dsn, schema)
         self.bulk: dict[str, Any] = {}
-        self._database = PooledDatabase(
-            self.client.dsn, schema, role="dashboard", size=CONNECTIONS
-        )
+        self._database = PooledDatabase(self.client.dsn, schema, role="dashboard", size=CONNECTIONS)
         self._kept: dict[Any, tuple[float, Any]] = {}
         self._lock = Lock()
 

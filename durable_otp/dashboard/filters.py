@@ -1,4 +1,4 @@
-"""The filters of the executions page as its address holds them: read, checked, written again. Pure."""
+"""The filters of the executions page as its address holds them: read, checked, written. Pure."""
 
 import json
 import re

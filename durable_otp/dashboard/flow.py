@@ -1,7 +1,8 @@
-"""The flow graph of one execution: the stored definition's picture, with what has happened on it."""
+"""The flow graph of one execution: the published definition's picture, and what has happened."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from durable_otp.dashboard.flow_layout import Card, Drawing, Edge, drawing, every_node
@@ -77,9 +78,7 @@ def happened(
     nodes: Sequence[dict[str, Any]], execution: Execution, family: Sequence[Row]
 ) -> dict[str, Seen]:
     """Return what has happened at each node, by its path."""
-    found = {
-        path: _of_steps(steps) for path, steps in _by_path(execution.steps or ()).items()
-    }
+    found = {path: _of_steps(steps) for path, steps in _by_path(execution.steps or ()).items()}
     for node in every_node(nodes):
         children = _children(node["path"], execution.id, family)
         if children and node["kind"] == "parallel":
@@ -126,7 +125,9 @@ def _children(path: str, id_: str, family: Sequence[Row]) -> list[Row]:
     rows = [
         row
         for row in family
-        if row["parent_id"] == id_ and row["parent_path"] == path and row["parent_index"] is not None
+        if row["parent_id"] == id_
+        and row["parent_path"] == path
+        and row["parent_index"] is not None
     ]
     latest = max((row["parent_visit"] or 0 for row in rows), default=0)
     return [row for row in rows if (row["parent_visit"] or 0) == latest]
@@ -145,7 +146,9 @@ def _of_parallel(node: dict[str, Any], children: list[Row]) -> dict[str, Seen]:
 
 def _of_each(children: list[Row]) -> Seen:
     ended = sum(1 for child in children if child["completed_at"])
-    return Seen(_together(c["status"] for c in children), f"{ended} of {len(children)} ended", None, 1)
+    return Seen(
+        _together(c["status"] for c in children), f"{ended} of {len(children)} ended", None, 1
+    )
 
 
 def _together(statuses: Iterable[str]) -> str:
@@ -160,7 +163,7 @@ def _together(statuses: Iterable[str]) -> str:
 def _jumped(steps: Iterable[StepExecution]) -> set[tuple[str, str]]:
     """Return from where to where the execution went, by consecutive completed steps."""
     done = [step.path for step in steps if step.status.value == "completed"]
-    return set(zip(done, done[1:], strict=False))
+    return set(pairwise(done))
 
 
 def _taken(

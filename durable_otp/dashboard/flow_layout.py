@@ -11,9 +11,11 @@ from typing import Any, Literal
 
 CARD_WIDTH, CARD_HEIGHT = 196, 54
 PILL_WIDTH, PILL_HEIGHT = 64, 26
-GAP_DOWN, GAP_RIGHT = 38, 26
-FAN_DOWN = 46
+GAP_DOWN, GAP_RIGHT = 34, 26
+FAN_DOWN = 48
 LANE = 16
+JOIN_DOWN = 26
+LABEL_UP = 13
 MARGIN = 20
 
 Node = dict[str, Any]
@@ -50,7 +52,7 @@ class Edge:
     start: str
     end: str
     points: tuple[Point, ...]
-    kind: Literal["next", "clause", "jump"] = "next"
+    kind: Literal["next", "clause", "join", "jump"] = "next"
     label: str | None = None
 
     @property
@@ -61,8 +63,8 @@ class Edge:
     @property
     def label_at(self) -> Point:
         """Where the label goes: on the last vertical part."""
-        (x, y), (_, end) = self.points[-2], self.points[-1]
-        return x, (y + end) / 2
+        x, y = self.points[-1]
+        return x, y - LABEL_UP
 
 
 @dataclass
@@ -202,7 +204,7 @@ def _fan(card: Card, columns: list[_Part], labels: list[str | None]) -> _Part:
     tallest = max(column.height for column in columns)
     axis, top = width / 2, CARD_HEIGHT + FAN_DOWN
     bottom = top + tallest
-    whole = _Part(width, bottom + GAP_DOWN, axis, [replace(card, x=axis - CARD_WIDTH / 2)])
+    whole = _Part(width, bottom + JOIN_DOWN, axis, [replace(card, x=axis - CARD_WIDTH / 2)])
     whole.first, whole.lasts = card.path, [card.path]
     x = (width - total) / 2
     for column, label in zip(columns, labels, strict=True):
@@ -222,10 +224,10 @@ def _into(card: Card, column: _Part, label: str | None, axis: float, top: float)
 
 
 def _out_of(card: Card, column: _Part, axis: float, ends: float, bottom: float) -> list[Edge]:
-    turn = bottom + GAP_DOWN / 2
-    points = ((column.axis, ends), (column.axis, turn), (axis, turn), (axis, bottom + GAP_DOWN))
+    turn = bottom + JOIN_DOWN / 2
+    points = ((column.axis, ends), (column.axis, turn), (axis, turn), (axis, bottom + JOIN_DOWN))
     last = column.lasts[0] if column.lasts else ""
-    return [Edge(last or card.path, "" if last else "otherwise", _straightened(points))]
+    return [Edge(last or card.path, "" if last else "otherwise", _straightened(points), "join")]
 
 
 def _straightened(points: tuple[Point, ...]) -> tuple[Point, ...]:

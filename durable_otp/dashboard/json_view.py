@@ -1,4 +1,4 @@
-"""JSON for people: indented, coloured by kind, cut where it is long; what is secret stays hidden."""
+"""JSON for people: indented, coloured by kind, cut where it is long; secrets stay hidden."""
 
 import json
 import re

@@ -1,8 +1,8 @@
 """Telling open pages that something has changed; they ask again for what they show.
 
-One thread listens to PostgreSQL for all pages, and only while a page is open. Pages are told topics,
-never data, so that who may see what is decided at each request. While nothing changes, nothing is
-asked: a comment every 15 s keeps the stream open, and it does not touch the database.
+One thread listens to PostgreSQL for all pages, and only while a page is open. Pages are told
+topics, never data, so that who may see what is decided at each request. While nothing changes,
+nothing is asked: a comment every 15 s keeps the stream open, and it does not touch the database.
 """
 
 import asyncio

@@ -68,19 +68,23 @@ def render(request: Request, template: str, *, status: int = 200, **facts: Any) 
     session: Session | None = request.scope.get("session")
     notice = said(request)
     url = _url_of(request)
-    text = environment().get_template(template).render(
-        url=url,
-        here=local_path(request),
-        asked=local_path(request) + (f"?{request.url.query}" if request.url.query else ""),
-        person=session.person if session else None,
-        proof=console.access.proof(session) if session else "",
-        access=console.access,
-        schema=console.schema,
-        navigation=NAVIGATION,
-        keyed={key: url(path) for _, group in NAVIGATION for _, path, key in group},
-        clock=f"{wall_clock():.3f}",
-        notice=notice,
-        **facts,
+    text = (
+        environment()
+        .get_template(template)
+        .render(
+            url=url,
+            here=local_path(request),
+            asked=local_path(request) + (f"?{request.url.query}" if request.url.query else ""),
+            person=session.person if session else None,
+            proof=console.access.proof(session) if session else "",
+            access=console.access,
+            schema=console.schema,
+            navigation=NAVIGATION,
+            keyed={key: url(path) for _, group in NAVIGATION for _, path, key in group},
+            clock=f"{wall_clock():.3f}",
+            notice=notice,
+            **facts,
+        )
     )
     response = HTMLResponse(text, status)
     if notice is not None:

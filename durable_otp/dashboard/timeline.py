@@ -1,4 +1,4 @@
-"""When what happened: one line per node, in per cent of the whole, waiting apart from working. Pure."""
+"""When what happened: a line per node, in per cent of the whole, waits apart from work. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -106,7 +106,7 @@ def _steps(
     execution: Execution, waits: Sequence[Row], family: Sequence[Row], scale: _Scale
 ) -> list[Line]:
     lines: dict[str, Line] = {}
-    for step in sorted(execution.steps or (), key=lambda each: (each.started_at or scale.begins)):
+    for step in sorted(execution.steps or (), key=lambda each: each.started_at or scale.begins):
         label = f"{step.path} (undo)" if step.is_compensation else step.path
         line = lines.setdefault(label, Line(label))
         line.attempts += 1
@@ -157,9 +157,13 @@ def _child(row: Row, scale: _Scale) -> Line:
         label = f"{row['parent_path']}[{row['parent_index']}]"
     line = Line(label, 1, status=row["status"], href_id=row["id"])
     started = row["started_at"]
-    line.bars.append(scale.bar(row["inserted_at"], started or row["completed_at"], "idle", "queued"))
+    line.bars.append(
+        scale.bar(row["inserted_at"], started or row["completed_at"], "idle", "queued")
+    )
     if started is not None:
-        line.bars.append(scale.bar(started, row["completed_at"], tier(row["status"]), row["status"]))
+        line.bars.append(
+            scale.bar(started, row["completed_at"], tier(row["status"]), row["status"])
+        )
     return line
 
 
@@ -168,4 +172,7 @@ def _ticks(span: float) -> list[tuple[float, str]]:
     if step is None:
         step = 86_400 * (int(span / 86_400 / TICKS) + 1)
     count = int(span / step)
-    return [(round(100 * number * step / span, 3), seconds(number * step)) for number in range(count + 1)]
+    return [
+        (round(100 * number * step / span, 3), seconds(number * step))
+        for number in range(count + 1)
+    ]

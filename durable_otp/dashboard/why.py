@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from durable_otp.dashboard.timeline import wait_words
 from durable_otp.runtime.queue_view import QueueView
 from durable_otp.workflow.execution import Execution
-from durable_otp.workflow.state import State
+from durable_otp.workflow.state import State, StepState
 
 
 class Why(NamedTuple):
@@ -18,24 +18,35 @@ class Why(NamedTuple):
 
 
 def why(
-    execution: Execution, waits: Sequence[dict[str, Any]], queue: QueueView | None, *, is_known: bool
+    execution: Execution,
+    waits: Sequence[dict[str, Any]],
+    queue: QueueView | None,
+    *,
+    is_known: bool,
 ) -> Why:
     """Return why nothing runs it now."""
     if execution.status is State.WAITING:
         return _waiting(execution, [wait for wait in waits if wait["status"] == "open"])
+    obstacle = _obstacle(execution, queue, is_known=is_known)
+    if obstacle is not None:
+        return obstacle
+    if any(step.status is StepState.FAILED for step in execution.steps or ()):
+        return Why("It waits before its next attempt.", execution.scheduled_at)
+    return Why("It is due, or will be at this time.", execution.scheduled_at)
+
+
+def _obstacle(execution: Execution, queue: QueueView | None, *, is_known: bool) -> Why | None:
+    """Return what keeps every worker from it, if something does."""
+    name = execution.queue
     if queue is None or not queue.managers:
-        return Why(f"No living node runs queue “{execution.queue}”.", page="/processes")
+        return Why(f"No living node runs queue “{name}”.", page="/processes")
     if queue.paused:
-        return Why(f"Queue “{execution.queue}” is paused.", page="/queues")
+        return Why(f"Queue “{name}” is paused.", page="/queues")
     if not is_known:
         return Why("No living node knows this workflow in this version.", page="/processes")
-    attempts = [step for step in execution.steps or () if step.status.value == "failed"]
-    if attempts and execution.scheduled_at:
-        return Why("It waits before its next attempt.", execution.scheduled_at)
-    busy = sum(manager.busy for manager in queue.managers)
-    if busy >= queue.concurrency > 0:
-        return Why(f"All {queue.concurrency} workers of “{execution.queue}” are busy.", page="/queues")
-    return Why("It is due, or will be at this time.", execution.scheduled_at)
+    if sum(manager.busy for manager in queue.managers) >= queue.concurrency > 0:
+        return Why(f"All {queue.concurrency} workers of “{name}” are busy.", page="/queues")
+    return None
 
 
 def _waiting(execution: Execution, waits: Sequence[dict[str, Any]]) -> Why:

@@ -8,8 +8,8 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 
 def short_id(id_: Any) -> str:
-    """Return the first digits of an id."""
-    return DASH if id_ is None else str(id_)[:8]
+    """Return the first and the last digits of an id: those made together begin alike."""
+    return DASH if id_ is None else f"{str(id_)[:8]}…{str(id_)[-4:]}"
 
 
 def iso(value: datetime | None) -> str:

@@ -61,7 +61,7 @@ class Facets:
 def page(facets: Facets, *, limit: int, after: str | None = None) -> Operation[list[Row]]:
     """Return a page of executions as rows, the newest first; ``after``: the last id before it."""
     parameters = facets.parameters()
-    place = {"after": None, "after_inserted_at": None, "limit": limit}
+    place: dict[str, Any] = {"after": None, "after_inserted_at": None, "limit": limit}
     yield from _patience()
     if after is not None and is_id(after):
         found = yield Statement("inserted_at_of", {"id": after})
@@ -120,11 +120,15 @@ def workflows() -> Operation[list[Row]]:
     living = yield Statement("dashboard_workflow_counts")
     names = sorted({row["workflow"] for row in (*known, *living)})
     places = {"workflows": names, "statuses": sorted(FINAL)}
-    last = {row["workflow"]: row for row in (yield Statement("dashboard_last_of_workflows", places))}
+    last = {
+        row["workflow"]: row for row in (yield Statement("dashboard_last_of_workflows", places))
+    }
     found = {row["workflow"]: dict(row) for row in known}
     for name in names:
         row = found.setdefault(name, {"workflow": name, "versions": [], "queue": None, "nodes": 0})
-        row["living"] = {each["status"]: each["count"] for each in living if each["workflow"] == name}
+        row["living"] = {
+            each["status"]: each["count"] for each in living if each["workflow"] == name
+        }
         row["last"] = last.get(name)
     return [found[name] for name in names]
 
@@ -142,9 +146,7 @@ def waits_of(execution_id: str) -> Operation[list[Row]]:
 
 def family(execution_id: str) -> Operation[list[Row]]:
     """Return everybody from an execution's root downwards, the root first."""
-    return list(
-        (yield Statement("dashboard_family", {"id": execution_id, "most": MOST_FAMILY}))
-    )
+    return list((yield Statement("dashboard_family", {"id": execution_id, "most": MOST_FAMILY})))
 
 
 def logs(

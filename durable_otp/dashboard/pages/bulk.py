@@ -1,4 +1,4 @@
-"""Doing something to every execution of a filter: in batches, in the background, shown as it goes."""
+"""Doing something to every execution of a filter: in batches, in the background, shown."""
 
 import threading
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""What is wrong with the installation, and the cures that lose nothing: the command line's doctor."""
+"""What is wrong with the installation, and the cures that lose nothing: the doctor's page."""
 
 from starlette.requests import Request
 from starlette.responses import Response

@@ -46,7 +46,7 @@ def execution(request: Request) -> Response:
         "now": now,
         "may_cancel": found.status in CANCELLABLE,
         "may_retry": found.status in RETRYABLE,
-        "forkable": _forkable(found),
+        "forkable": _forkable(found, family),
         "is_live": found.status not in FINAL,
         "topics": _topics(found, family),
         "why": _why(console, found),
@@ -65,13 +65,17 @@ def _why(console: Console, found: Execution) -> Any:
         return None
     waits = console.run(dashboard.waits_of, found.id) if found.status is State.WAITING else []
     queue = queue_views(console, console.kept("nodes", console.nodes), {}).get(found.queue)
-    known = {tuple(pair) for node in console.kept("nodes", console.nodes) for pair in node.workflows}
+    known = {
+        tuple(pair) for node in console.kept("nodes", console.nodes) for pair in node.workflows
+    }
     is_known = (found.workflow, found.version) in known
     return why(found, waits, queue, is_known=is_known)
 
 
-def _forkable(found: Execution) -> list[str]:
-    """Return the paths that it has reached, from which another may begin."""
+def _forkable(found: Execution, family: list[dict[str, Any]]) -> list[str]:
+    """Return the paths that it has reached, to begin another from; none for a block's child."""
+    if any(row["id"] == found.id and row["parent_index"] is not None for row in family):
+        return []
     steps = [step.path for step in found.steps or () if not step.is_compensation]
     return list(dict.fromkeys(steps))
 
@@ -169,12 +173,12 @@ def raw(request: Request) -> Response:
             for step in found.steps or ()
             for entry in step.logs or ()
         ]
-        return _file("\n".join(lines) + "\n", f"{id_[:8]}-log.txt")
+        return _file("\n".join(lines) + "\n", f"{id_}-log.txt")
     values = {"input": found.input, "context": found.context, "error": found.error}
     name = part.removesuffix(".json")
     if name not in values:
         raise ExecutionNotFound(f"An execution has no {part!r}.")
-    return _file(text_of(values[name]) + "\n", f"{id_[:8]}-{name}.json")
+    return _file(text_of(values[name]) + "\n", f"{id_}-{name}.json")
 
 
 def _file(text: str, name: str) -> Response:

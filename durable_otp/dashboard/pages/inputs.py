@@ -9,6 +9,7 @@ from starlette.routing import Route
 from durable_otp.dashboard.actions import Done, Order, action
 from durable_otp.dashboard.form_values import answer_of, json_of
 from durable_otp.dashboard.rendering import console_of, render
+from durable_otp.dashboard.wording import short_id
 from durable_otp.errors import NoPendingInput
 from durable_otp.workflow.human_input import TYPES
 
@@ -37,7 +38,7 @@ def _answer(order: Order) -> Done:
     open_inputs = order.console.client.list_pending_inputs(id_, limit=1000)
     asked = next((each for each in open_inputs if each.name == name), None)
     if asked is None:
-        raise NoPendingInput(f"Execution {id_[:8]} asks for no input {name!r} any more.")
+        raise NoPendingInput(f"Execution {short_id(id_)} asks for no input {name!r} any more.")
     answer = answer_of(asked, order.form)
     order.console.client.provide_input(id_, name, answer)
     return Done(id_, f"Answered “{name}” of {asked.workflow}.", None, {"input": name})
@@ -47,7 +48,7 @@ def _send(order: Order) -> Done:
     id_, name = order.path["id"], order.text("name").strip()
     payload: Any = json_of(order.text("payload"), "The payload")
     order.console.client.send_event(id_, name, payload)
-    return Done(id_, f"Sent “{name}” to {id_[:8]}.", None, {"event": name})
+    return Done(id_, f"Sent “{name}” to {short_id(id_)}.", None, {"event": name})
 
 
 ROUTES = [

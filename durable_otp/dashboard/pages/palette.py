@@ -53,7 +53,9 @@ def _workflows(console: Console, asked: str) -> list[Hit]:
         return []
     rows = console.kept("workflows", lambda: console.run(dashboard.workflows))
     fitting = [row["workflow"] for row in rows if asked in row["workflow"].lower()]
-    return [Hit("Workflows", name, f"/executions?workflow={_quoted(name)}") for name in fitting[:SHOWN]]
+    return [
+        Hit("Workflows", name, f"/executions?workflow={_quoted(name)}") for name in fitting[:SHOWN]
+    ]
 
 
 def _executions(console: Console, asked: str) -> list[Hit]:
@@ -64,7 +66,12 @@ def _executions(console: Console, asked: str) -> list[Hit]:
     filters = Filters(id_prefix=asked) if is_id else Filters(top_level=True)
     rows = console.run(dashboard.page, Facets(filters), limit=SHOWN)
     return [
-        Hit("Executions", f"{row['id'][:8]} {row['workflow']}", f"/executions/{row['id']}", row["status"])
+        Hit(
+            "Executions",
+            f"{row['id'][:8]} {row['workflow']}",
+            f"/executions/{row['id']}",
+            row["status"],
+        )
         for row in rows
     ]
 
@@ -74,12 +81,14 @@ def _actions(console: Console, asked: str) -> list[Hit]:
     found = []
     for name, view in views.items():
         verb = "resume" if view.paused else "pause"
-        found.append(Hit("Do", f"{verb} queue {name}", f"/queues/{_quoted(name)}/{verb}", "", True))
+        found.append(
+            Hit("Do", f"{verb} queue {name}", f"/queues/{_quoted(name)}/{verb}", sends=True)
+        )
     for schedule in console.client.list_schedules():
         path = f"/schedules/{_quoted(schedule.name)}"
         verb = "disable" if schedule.enabled else "enable"
-        found.append(Hit("Do", f"{verb} schedule {schedule.name}", f"{path}/{verb}", "", True))
-        found.append(Hit("Do", f"trigger schedule {schedule.name}", f"{path}/trigger", "", True))
+        found.append(Hit("Do", f"{verb} schedule {schedule.name}", f"{path}/{verb}", sends=True))
+        found.append(Hit("Do", f"trigger schedule {schedule.name}", f"{path}/trigger", sends=True))
     return [hit for hit in found if asked in hit.words.lower()][:SHOWN]
 
 

@@ -36,16 +36,20 @@ def queues(request: Request) -> Response:
 
 
 def _pause(order: Order) -> Done:
-    return _set(order, f"Queue {_name(order)} is paused {_where(order)}; what runs goes on.", True)
+    return _set(
+        order, f"Queue {_name(order)} is paused {_where(order)}; what runs goes on.", paused=True
+    )
 
 
 def _resume(order: Order) -> Done:
-    return _set(order, f"Queue {_name(order)} goes on {_where(order)}.", False)
+    return _set(order, f"Queue {_name(order)} goes on {_where(order)}.", paused=False)
 
 
 def _drain(order: Order) -> Done:
     name = _name(order)
-    return _set(order, f"Queue {name} is draining {_where(order)}: nothing more is claimed.", True)
+    return _set(
+        order, f"Queue {name} is draining {_where(order)}: nothing more is claimed.", paused=True
+    )
 
 
 def _scale(order: Order) -> Done:
@@ -62,7 +66,7 @@ def _scale(order: Order) -> Done:
     return Done(name, sentence, None, {"concurrency": int(text), "node": node})
 
 
-def _set(order: Order, sentence: str, paused: bool) -> Done:  # noqa: FBT001 - what is set
+def _set(order: Order, sentence: str, *, paused: bool) -> Done:
     name, node = _name(order), order.text("node") or None
     order.console.run(set_queue, name, node or ALL_NODES, paused=paused)
     order.console.hub.tell("queues")

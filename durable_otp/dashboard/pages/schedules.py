@@ -7,6 +7,7 @@ from starlette.routing import Route
 from durable_otp.dashboard.actions import Done, Order, action
 from durable_otp.dashboard.form_values import json_of
 from durable_otp.dashboard.rendering import console_of, render
+from durable_otp.dashboard.wording import short_id
 from durable_otp.errors import ScheduleError
 from durable_otp.storage import dashboard
 from durable_otp.workflow.schedule import Schedule
@@ -46,7 +47,7 @@ def _trigger(order: Order) -> Done:
     name = order.path["name"]
     given = json_of(order.text("input"), "The input")
     handle = order.console.client.trigger_schedule(name, given)
-    sentence = f"Schedule {name} runs now: execution {handle.id[:8]}."
+    sentence = f"Schedule {name} runs now: execution {short_id(handle.id)}."
     return Done(name, sentence, f"/executions/{handle.id}", {"execution": handle.id})
 
 

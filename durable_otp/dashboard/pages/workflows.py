@@ -10,6 +10,7 @@ from durable_otp.dashboard.flow_layout import drawing
 from durable_otp.dashboard.form_values import json_of
 from durable_otp.dashboard.rendering import console_of, render
 from durable_otp.dashboard.still import still
+from durable_otp.dashboard.wording import short_id
 from durable_otp.storage import dashboard
 from durable_otp.storage.definitions import published
 from durable_otp.workflow.json_form import encode
@@ -66,7 +67,7 @@ def _start(order: Order) -> Done:
         priority=int(priority) if priority else None,
         idempotency_key=order.text("idempotency_key").strip() or None,
     )
-    sentence = f"Started {name}: execution {handle.id[:8]}."
+    sentence = f"Started {name}: execution {short_id(handle.id)}."
     return Done(handle.id, sentence, f"/executions/{handle.id}", {"workflow": name})
 
 
