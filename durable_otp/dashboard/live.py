@@ -34,6 +34,7 @@ class Stream:
         self._topics = frozenset(topics)
         self._untold: set[str] = set()
         self._told = asyncio.Event()
+        self._over = False
         self._loop = asyncio.get_running_loop()
 
     def tell(self, topics: set[str]) -> None:
@@ -43,10 +44,15 @@ class Stream:
             with contextlib.suppress(RuntimeError):  # the loop has ended, and the page with it
                 self._loop.call_soon_threadsafe(self._take, wanted)
 
+    def end(self) -> None:
+        """Tell the page nothing more; called from any thread."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._finish)
+
     async def events(self) -> AsyncIterator[str]:
-        """Yield what is sent to the browser, for ever."""
+        """Yield what is sent to the browser, until the dashboard ends."""
         yield "retry: 2000\nevent: open\ndata:\n\n"
-        while True:
+        while not self._over:
             try:
                 await asyncio.wait_for(self._told.wait(), KEEP_ALIVE_SECONDS)
             except TimeoutError:
@@ -56,6 +62,10 @@ class Stream:
             topics, self._untold = self._untold, set()
             self._told.clear()
             yield f"event: change\ndata: {' '.join(sorted(topics))}\n\n"
+
+    def _finish(self) -> None:
+        self._over = True
+        self._told.set()
 
     def _take(self, topics: set[str]) -> None:
         self._untold |= topics
@@ -106,8 +116,12 @@ class Hub:
             stream.tell(set(topics))
 
     def close(self) -> None:
-        """Listen no more."""
+        """Listen no more, and end all streams."""
         self._closed.set()
+        with self._lock:
+            streams = list(self._streams)
+        for stream in streams:
+            stream.end()
         thread = self._thread
         if thread is not None:
             thread.join(LOOK_SECONDS * 3)

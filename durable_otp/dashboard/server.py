@@ -27,9 +27,10 @@ class Server:
 
     def __init__(self, settings: DashboardSettings) -> None:
         self.socket = listening(settings)
+        self._app = made(settings)
         self._server = uvicorn.Server(
             uvicorn.Config(
-                made(settings),
+                self._app,
                 log_config=None,
                 access_log=False,
                 server_header=False,
@@ -62,7 +63,8 @@ class Server:
             raise ConfigError("The dashboard did not start; its log says why.")
 
     def stop(self) -> None:
-        """Serve no more; open pages are told so."""
+        """Serve no more; what open pages listen to ends."""
+        self._app.state.console.hub.close()
         self._server.should_exit = True
         self._thread.join(STOP_SECONDS)
         if self._thread.is_alive():
