@@ -28,7 +28,8 @@ def begun(tree, workflow, given, *statuses):
 def audited(site):
     """Return the audit's lines as (action, target, outcome), the latest first."""
     text = site.page("/audit")
-    row = r'<td class="nowrap">([^<]+)</td><td class="mono cut">([^<]*)</td><td>(?:<span[^>]*>)?([^<]*)'
+    target = r'<td class="mono cut">([^<]*)</td>'
+    row = r'<td class="nowrap">([^<]+)</td>' + target + r"<td>(?:<span[^>]*>)?([^<]*)"
     return re.findall(row, text)
 
 

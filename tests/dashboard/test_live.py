@@ -93,7 +93,7 @@ def test_a_lost_connection_is_opened_again_and_pages_ask_for_everything(postgres
         prepare(postgres_dsn, schema)
         with served(postgres_dsn, schema) as site, Listener(site, "executions") as listener:
             wait_until(lambda: "everything" in listener.told, what="the feed")
-            (pid,) = [pid for pid in sessions_named(postgres_dsn, "durable:dashboard feed", schema)]
+            (pid,) = sessions_named(postgres_dsn, "durable:dashboard feed", schema)
             with psycopg.connect(postgres_dsn, autocommit=True) as connection:
                 connection.execute("SELECT pg_terminate_backend(%s)", [pid])
             wait_until(lambda: listener.told.count("everything") == 2, what="the feed again")

@@ -150,7 +150,8 @@ def test_whatever_the_shape_every_node_has_a_place_and_none_overlaps(drawn):
     assert len(boxes) == len(list(every_node(nodes))) + 2
     for y, x, width, _ in boxes:
         row = sorted(other for other in boxes if other[0] == y)
-        assert x >= 0 and x + width <= picture.width
+        assert x >= 0
+        assert x + width <= picture.width
         for (_, left, wide, _), (_, right, _, _) in pairwise(row):
             assert left + wide <= right
     assert drawing(nodes) == picture  # and always the same

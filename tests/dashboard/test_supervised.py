@@ -72,7 +72,7 @@ def test_a_mistake_in_its_section_shows_no_password():
 
 def test_the_command_serves_until_it_is_told_to_stop(tmp_path, dsn, schema, port):
     project = Project(tmp_path, dsn, schema)
-    project.ask("migrate")
+    project.run("migrate")
     words = [sys.executable, "-m", "durable_otp", "dashboard", str(project.config)]
     with subprocess.Popen(
         [*words, "--port", str(port)],
