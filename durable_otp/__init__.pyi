@@ -6,6 +6,8 @@ from durable_otp.errors import (
     AlreadyFinished,
     ChildFailed,
     ClaimLost,
+    CommandFailed,
+    CommandTimeout,
     ConfigError,
     DatabaseUnreachable,
     DefinitionError,
@@ -16,11 +18,14 @@ from durable_otp.errors import (
     InputRejected,
     InvalidInput,
     MigrationError,
+    NodeNotFound,
     NoPendingInput,
     NotForkable,
     NotInStepError,
     NotRetryable,
+    NotUnique,
     ParentFinished,
+    ProcessNotFound,
     ResultTimeout,
     ScheduleError,
     ScheduleExists,
@@ -33,6 +38,8 @@ from durable_otp.errors import (
 )
 from durable_otp.runtime.runtime import Runtime
 from durable_otp.storage.adapter import PostgresAdapter, QueueAdapter, default_adapter
+from durable_otp.storage.nodes import Node
+from durable_otp.storage.processes import Process
 from durable_otp.workflow.builder import Workflow
 from durable_otp.workflow.business_time import end_of_day, next_business_day, next_weekday
 from durable_otp.workflow.context import Context
@@ -84,6 +91,8 @@ __all__ = [
     "AsyncHandle",
     "ChildFailed",
     "ClaimLost",
+    "CommandFailed",
+    "CommandTimeout",
     "ConfigError",
     "Context",
     "DatabaseUnreachable",
@@ -102,14 +111,19 @@ __all__ = [
     "Job",
     "MigrationError",
     "NoPendingInput",
+    "Node",
+    "NodeNotFound",
     "NotForkable",
     "NotInStepError",
     "NotRetryable",
+    "NotUnique",
     "Ok",
     "ParentFinished",
     "PendingEvent",
     "PendingInput",
     "PostgresAdapter",
+    "Process",
+    "ProcessNotFound",
     "QueueAdapter",
     "QueueStats",
     "ResultTimeout",

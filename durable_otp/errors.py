@@ -129,6 +129,30 @@ class EmbeddedServerError(DurableError):
     """The private PostgreSQL server could not be found, made, started or stopped."""
 
 
+class NodeNotFound(DurableError):  # noqa: N818 - as the names above
+    """No live node has this id."""
+
+
+class ProcessNotFound(DurableError):  # noqa: N818 - as the names above
+    """No live node has this process, or it has ended and another may have its place."""
+
+
+class NotUnique(DurableError):  # noqa: N818 - reads as the sentence it reports
+    """What is named may be any of several nodes or processes, which the message lists."""
+
+
+class CommandFailed(DurableError):  # noqa: N818 - reads as the sentence it reports
+    """An order to a process was refused, failed, or died with its node; ``status`` says which."""
+
+    def __init__(self, message: str, *, status: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class CommandTimeout(DurableError, TimeoutError):  # noqa: N818 - as ResultTimeout
+    """A node did not answer an order in time; the message says whether it may still follow it."""
+
+
 class ClaimLost(DurableError):  # noqa: N818 - the fence's name in every peer
     """The lock token is no longer the row's: somebody else owns the execution."""
 

@@ -11,10 +11,18 @@ CREATE TABLE durable.dashboard_audit (
 );
 CREATE INDEX dashboard_audit_newest ON durable.dashboard_audit (at DESC, id DESC);
 
--- Told when a node comes, goes or publishes another tree; a beat alone tells nobody.
+-- Told when a node comes, goes or publishes another tree: with "usage" when nothing but what its
+-- processes use has changed, which only who looks at that wants to know. A beat alone tells nobody.
 CREATE FUNCTION durable.tell_nodes() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    measured text := '"(cpu_percent|rss_bytes)": [0-9.e+null-]+';
+    only_measured boolean := false;
 BEGIN
-    PERFORM pg_notify('durable:nodes', '');
+    IF TG_OP = 'UPDATE' THEN
+        only_measured := regexp_replace(OLD.tree::text, measured, '', 'g')
+            IS NOT DISTINCT FROM regexp_replace(NEW.tree::text, measured, '', 'g');
+    END IF;
+    PERFORM pg_notify('durable:nodes', CASE WHEN only_measured THEN 'usage' ELSE '' END);
     RETURN NULL;
 END
 $$;

@@ -16,6 +16,7 @@ from durable_otp.cli.screen import table
 from durable_otp.cli.target import Target
 from durable_otp.cli.tree import drawn
 from durable_otp.clock import Deadline
+from durable_otp.storage.journal import database_now
 
 LINE_EVERY = 2.0
 ALWAYS_SHOWN = ("pending", "running", "waiting", "completed", "compensated", "failed")
@@ -65,7 +66,8 @@ class Picture:
 
     def show(self, stage: Stage) -> None:
         """Draw the stage."""
-        tree = drawn(stage.tree(), width=self._live.console.width)
+        now = self._target.run(database_now)
+        tree = drawn(stage.tree(), now, width=self._live.console.width)
         room = self._live.console.height - OTHER_LINES - tree.row_count
         rows = max(FEWEST_ROWS, min(MOST_ROWS, room))
         self._live.update(

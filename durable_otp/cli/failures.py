@@ -8,7 +8,10 @@ from durable_otp.errors import (
     ExecutionNotFound,
     InputRejected,
     InvalidInput,
+    NodeNotFound,
     NoPendingInput,
+    NotUnique,
+    ProcessNotFound,
     ScheduleError,
     ScheduleExists,
     ScheduleNotFound,
@@ -32,7 +35,14 @@ _MISTAKES = (
     SerializationError,
     ValueError,
 )
-_UNKNOWN = (ExecutionNotFound, NoPendingInput, ScheduleNotFound, WorkflowNotFound)
+_UNKNOWN = (
+    ExecutionNotFound,
+    NodeNotFound,
+    NoPendingInput,
+    ProcessNotFound,
+    ScheduleNotFound,
+    WorkflowNotFound,
+)
 
 
 class UsageMistake(DurableError):  # noqa: N818 - reads as the sentence it reports
@@ -57,7 +67,7 @@ def exit_code(error: BaseException) -> int:
         return USAGE
     if isinstance(error, (NothingFound, *_UNKNOWN)):
         return NOT_FOUND
-    if isinstance(error, AmbiguousId):
+    if isinstance(error, (AmbiguousId, NotUnique)):
         return AMBIGUOUS
     return FOUND_SOMETHING if isinstance(error, CheckFailed) else FAILED
 

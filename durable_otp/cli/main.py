@@ -21,6 +21,7 @@ from durable_otp.cli import (
     migrate,
     pending,
     pg,
+    processes,
     provide,
     queues,
     retry,
@@ -55,6 +56,7 @@ app.command("retry")(retry.retry)
 app.command("cleanup")(cleanup.cleanup)
 app.command("doctor")(doctor.doctor)
 app.add_typer(queues.app, name="queues")
+app.add_typer(processes.app, name="processes")
 app.add_typer(schedules.app, name="schedules")
 app.add_typer(pg.app, name="pg")
 app.command("dashboard")(dashboard.dashboard)

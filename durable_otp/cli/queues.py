@@ -4,21 +4,13 @@ from typing import Annotated
 
 import typer
 
-from durable_otp.cli.failures import UsageMistake
 from durable_otp.cli.options import AsJson, ConfigOption, DsnOption, NodeOption, SchemaOption
 from durable_otp.cli.screen import print_json, say
 from durable_otp.cli.status import show_queues
 from durable_otp.cli.target import Target, Where, opened
 from durable_otp.cli.times import seconds_of
-from durable_otp.clock import Deadline
 from durable_otp.errors import DurableError
-from durable_otp.otp.program import pause as wait
-from durable_otp.runtime.capacity import too_many
-from durable_otp.runtime.queue_view import Manager, managers_of, queue_views
-from durable_otp.storage.nodes import ALL_NODES, set_queue
-from durable_otp.storage.queue import check_queue, get_stats
-
-LOOK_EVERY = 0.2
+from durable_otp.runtime.queue_view import managers_of, queue_views
 
 app = typer.Typer(help="The queues: list, pause, resume, scale and drain them.")
 
@@ -57,8 +49,8 @@ def pause(
 ) -> None:
     """Claim nothing more from a queue; what runs goes on."""
     with opened(Where(config, dsn, schema).over(context.obj)) as target:
-        _set(target, queue, node, paused=True)
-        say(f"paused {queue!r} {_reach(target, queue, node)}")
+        reached = target.client.pause_queue(queue, node=node)
+        say(f"paused {queue!r} {_reach(reached, node)}")
 
 
 @app.command()
@@ -72,8 +64,8 @@ def resume(
 ) -> None:
     """Claim from a paused queue again."""
     with opened(Where(config, dsn, schema).over(context.obj)) as target:
-        _set(target, queue, node, paused=False)
-        say(f"resumed {queue!r} {_reach(target, queue, node)}")
+        reached = target.client.resume_queue(queue, node=node)
+        say(f"resumed {queue!r} {_reach(reached, node)}")
 
 
 @app.command()
@@ -91,12 +83,8 @@ def scale(
 ) -> None:
     """Run so many executions of a queue at once on each node."""
     with opened(Where(config, dsn, schema).over(context.obj)) as target:
-        meant = None if node is None else target.node(node).id
-        refusal = too_many(target, target.nodes(), queue, meant, concurrency)
-        if refusal is not None:
-            raise UsageMistake(refusal)
-        _set(target, queue, node, concurrency=concurrency)
-        say(f"scaled {queue!r} to {concurrency} {_reach(target, queue, node)}")
+        reached = target.client.scale_queue(queue, concurrency, node=node)
+        say(f"scaled {queue!r} to {concurrency} {_reach(reached, node)}")
 
 
 @app.command()
@@ -113,52 +101,27 @@ def drain(
     schema: SchemaOption = None,
 ) -> None:
     """Pause a queue and wait until nothing of it runs; it stays paused. Exit 1 at the timeout."""
-    limit = Deadline(seconds_of(timeout, "--timeout"))
+    seconds = seconds_of(timeout, "--timeout")
     with opened(Where(config, dsn, schema).over(context.obj)) as target:
-        _set(target, queue, node, paused=True)
-        while left := _left(target, queue, node):
-            if limit.passed:
-                raise DurableError(f"{left} after {timeout}; the queue stays paused.")
-            wait(LOOK_EVERY)
-        say(f"drained {queue!r} {_reach(target, queue, node)}")
+        if not target.client.drain_queue(queue, seconds, node=node):
+            left = _left(target, queue, node)
+            raise DurableError(f"{left} after {timeout}; the queue stays paused.")
+        reached = target.client.pause_queue(queue, node=node)
+        say(f"drained {queue!r} {_reach(reached, node)}")
 
 
-def _set(
-    target: Target,
-    queue: str,
-    node: str | None,
-    *,
-    paused: bool | None = None,
-    concurrency: int | None = None,
-) -> None:
-    check_queue(queue)
-    node_id = ALL_NODES if node is None else target.node(node).id
-    target.run(set_queue, queue, node_id, paused=paused, concurrency=concurrency)
-
-
-def _reach(target: Target, queue: str, node: str | None) -> str:
+def _reach(reached: list[str], node: str | None) -> str:
     """Return where an order holds."""
     if node is not None:
-        return f"on node {target.node(node).id}"
-    count = len(_managers(target, queue, None))
-    return "on all nodes" if count else "on all nodes (none that runs it lives)"
+        return f"on node {reached[0]}" if reached else f"on node {node} (which does not run it)"
+    return "on all nodes" if reached else "on all nodes (none that runs it lives)"
 
 
-def _managers(target: Target, queue: str, node: str | None) -> list[Manager]:
-    nodes = target.nodes() if node is None else [target.node(node)]
-    return [manager for each in nodes for name, manager in managers_of(each) if name == queue]
-
-
-def _left(target: Target, queue: str, node: str | None) -> str | None:
-    """Return what keeps a queue from being drained; None when nothing does.
-
-    A manager that has not noticed the pause yet may still claim; only then do the rows count.
-    """
-    managers = _managers(target, queue, node)
-    if not all(manager.paused for manager in managers):
-        return f"A manager of queue {queue!r} has not noticed the pause"
+def _left(target: Target, queue: str, node: str | None) -> str:
+    """Return what keeps a queue from being drained."""
     if node is None:
-        running = target.run(get_stats, queue).running
+        running = target.client.stats(queue).running
     else:
-        running = sum(manager.busy for manager in managers)
-    return f"{running} of queue {queue!r} still running" if running else None
+        managers = managers_of(target.node(node))
+        running = sum(manager.busy for name, manager in managers if name == queue)
+    return f"{running} of queue {queue!r} still running"

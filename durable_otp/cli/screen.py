@@ -82,6 +82,32 @@ def duration(milliseconds: float | None) -> str:
     return f"{hours}h {minutes}m" if hours else f"{minutes}m {rest}s"
 
 
+def uptime(since: datetime | None, now: datetime) -> str:
+    """Return how long something has been up."""
+    if since is None:
+        return NOTHING
+    seconds = max(0, int((now - since).total_seconds()))
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days}d {hours}h"
+    return f"{hours}:{minutes:02}:{seconds:02}"
+
+
+def percent(value: float | None) -> str:
+    """Return a share of one processor."""
+    return NOTHING if value is None else f"{value:.0f}%"
+
+
+def size(count: int | None) -> str:
+    """Return a number of bytes in the unit that suits it."""
+    if count is None:
+        return NOTHING
+    megabytes = count / (1 << 20)
+    return f"{megabytes / 1024:.1f}GB" if megabytes >= 1000 else f"{megabytes:.0f}MB"  # noqa: PLR2004
+
+
 def table(
     columns: Sequence[str],
     rows: Iterable[Sequence[Any]],

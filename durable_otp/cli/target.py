@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from durable_otp.cli.failures import AmbiguousId, NothingFound
 from durable_otp.client import Durable
+from durable_otp.client.finding import find_node
 from durable_otp.config import Config, DurableSection, load
 from durable_otp.errors import ConfigError
 from durable_otp.storage import embedded
@@ -49,7 +49,6 @@ class Target:
         self.is_private = server is not None
         self.description = PUBLIC if server is None else server.description
         self.client = Durable(dsn, schema=self.schema, max_payload=durable.max_payload)
-        self._node_timeout = durable.node_timeout
         self._database = PooledDatabase(dsn, self.schema, role="cli")
 
     def run(
@@ -63,25 +62,16 @@ class Target:
 
     def nodes(self) -> list[Node]:
         """Return the nodes that live."""
-        return self.run(live_nodes, self._node_timeout)
+        return self.run(live_nodes)
 
     def node(self, prefix: str) -> Node:
         """Return the live node whose id begins so.
 
         Raises:
-            NothingFound: There is none.
-            AmbiguousId: There are several.
+            NodeNotFound: There is none.
+            NotUnique: There are several.
         """
-        nodes = self.nodes()
-        digits = prefix.replace("-", "").lower()
-        fitting = [node for node in nodes if node.id.replace("-", "").startswith(digits)]
-        if not fitting or not digits:
-            known = ", ".join(node.id for node in nodes) or "none"
-            raise NothingFound(f"No live node's id begins with {prefix!r}; there are: {known}.")
-        if len(fitting) > 1:
-            ids = ", ".join(node.id for node in fitting)
-            raise AmbiguousId(f"{prefix!r} begins the ids of {len(fitting)} nodes: {ids}.")
-        return fitting[0]
+        return find_node(self.nodes(), prefix)
 
     def close(self) -> None:
         """Close the connections."""

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -11,14 +12,21 @@ from rich.table import Table
 from rich.text import Text
 
 from durable_otp.cli.options import AsJson, ConfigOption, DsnOption, SchemaOption
-from durable_otp.cli.screen import console, one_line, print_json, table
+from durable_otp.cli.screen import console, one_line, percent, print_json, size, table, uptime
 from durable_otp.cli.target import Target, Where, opened
+from durable_otp.clock import Deadline
 from durable_otp.otp.program import pause
+from durable_otp.storage.journal import database_now
 from durable_otp.storage.nodes import Node
 
-COLUMNS = ("Process", "PID", "Status", "Restarts", "Doing", "Execution")
-NARROWER_WITHOUT = ("Execution", "Restarts", "PID")
+COLUMNS = (
+    "Process", "PID", "Status", "Restarts", "Uptime", "CPU", "Memory", "Doing", "Execution"
+)  # fmt: skip
+NARROWER_WITHOUT = ("Execution", "Restarts", "Uptime", "Memory", "CPU", "PID")
 LOOK_EVERY = 0.5
+NOTED_EVERY = 2.0
+MEASURED = ("cpu_percent", "rss_bytes")
+"""Fields that change all the time, though nothing happens."""
 
 
 def tree(
@@ -33,7 +41,7 @@ def tree(
     """Show the supervision tree of every live node."""
     with opened(Where(config, dsn, schema)) as target:
         if not watch:
-            _print(target.nodes(), as_json=json)
+            _print(target.nodes(), now=target.run(database_now), as_json=json)
         elif json or not sys.stdout.isatty():
             _print_changes(target, as_json=json)
         else:
@@ -49,42 +57,55 @@ def as_published(nodes: list[Node]) -> list[dict[str, Any]]:
     ]
 
 
-def drawn(root: dict[str, Any], *, width: int | None = None) -> Table:
+def drawn(root: dict[str, Any], now: datetime, *, width: int | None = None) -> Table:
     """Return one node's tree as a table, a line for each process."""
-    rows = [_row(node, branch) for node, branch in _lines(root)]
+    rows = [_row(node, branch, now) for node, branch in _lines(root)]
     return table(COLUMNS, rows, expendable=NARROWER_WITHOUT, whole=("Process",), width=width)
 
 
-def _print(nodes: list[Node], *, as_json: bool) -> None:
+def _print(nodes: list[Node], *, now: datetime, as_json: bool) -> None:
     if as_json:
         print_json(as_published(nodes))
     else:
-        console().print(_everything(nodes))
+        console().print(_everything(nodes, now))
 
 
 def _print_changes(target: Target, *, as_json: bool) -> None:
     last = None
-    while True:
-        nodes = target.nodes()
-        if (shape := as_published(nodes)) != last:
+    for nodes in _looks(target):
+        if (shape := [_shape(node["tree"]) for node in as_published(nodes)]) != last:
             last = shape
-            _print(nodes, as_json=as_json)
+            _print(nodes, now=target.run(database_now), as_json=as_json)
             sys.stdout.flush()
-        pause(LOOK_EVERY)
+
+
+def _shape(shown: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: value for name, value in shown.items() if name not in MEASURED}
+    return kept | {"children": [_shape(child) for child in shown["children"]]}
 
 
 def _watch(target: Target) -> None:
-    with Live(_everything(target.nodes()), console=console(), auto_refresh=False) as live:
-        while True:
-            live.update(_everything(target.nodes()), refresh=True)
-            pause(LOOK_EVERY)
+    with Live(console=console(), auto_refresh=False) as live:
+        for nodes in _looks(target):
+            live.update(_everything(nodes, target.run(database_now)), refresh=True)
 
 
-def _everything(nodes: list[Node]) -> Group:
+def _looks(target: Target) -> Iterator[list[Node]]:
+    """Yield the nodes now and again, and let them know that somebody watches."""
+    noted = Deadline(0)
+    while True:
+        yield target.client.nodes(watch=noted.passed)
+        if noted.passed:
+            noted = Deadline(NOTED_EVERY)
+        pause(LOOK_EVERY)
+
+
+def _everything(nodes: list[Node], now: datetime) -> Group:
     parts: list[Text | Table] = []
     for node in nodes:
         heading = f"{one_line(node.name)} on {one_line(node.hostname)}, node {node.id}"
-        parts += [Text(heading, style="bold"), *([drawn(node.tree)] if node.tree else []), Text("")]
+        parts.append(Text(heading, style="bold"))
+        parts += [drawn(node.tree, now), Text("")] if node.tree else [Text("")]
     return Group(*parts[:-1]) if parts else Group(Text("no live node"))
 
 
@@ -102,12 +123,15 @@ def _below(node: dict[str, Any], indent: str) -> Iterator[tuple[dict[str, Any], 
         yield from _below(child, indent + ("   " if is_last else "│  "))
 
 
-def _row(node: dict[str, Any], branch: str) -> tuple[Any, ...]:
+def _row(node: dict[str, Any], branch: str, now: datetime) -> tuple[Any, ...]:
     return (
         Text(f"{branch}{one_line(_name(node))}"),
         node["pid"],
         node["status"],
         node["restarts"],
+        uptime(node["started_at"] and datetime.fromisoformat(node["started_at"]), now),
+        percent(node.get("cpu_percent")),
+        size(node.get("rss_bytes")),
         _doing(node),
         node.get("execution_id") or Text(""),
     )

@@ -10,6 +10,8 @@ from durable_otp.client.families import FamilyQuestions
 from durable_otp.client.handle import Handle, polls
 from durable_otp.client.moves import MoveHandling
 from durable_otp.client.operating import OperatorVerbs
+from durable_otp.client.process_control import ProcessControl
+from durable_otp.client.queue_control import QueueControl
 from durable_otp.client.schedules import ScheduleCalls
 from durable_otp.client.starting import StartableWorkflows, StartOptions
 from durable_otp.client.waiting import WaitingCalls
@@ -29,7 +31,9 @@ from durable_otp.workflow.json_form import MAX_BYTES, canonical
 from durable_otp.workflow.state import FINAL, State
 
 
-class Durable(FamilyQuestions, OperatorVerbs, ScheduleCalls, WaitingCalls):
+class Durable(
+    FamilyQuestions, OperatorVerbs, ProcessControl, QueueControl, ScheduleCalls, WaitingCalls
+):
     """A client of one schema; safe to use from many threads and after a fork.
 
     Connections are opened when first needed, ten at most; whoever waits for a result has one more.

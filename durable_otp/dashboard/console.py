@@ -47,6 +47,7 @@ class Console:
         self.client = Durable(dsn, schema=schema, max_payload=limits.max_payload)
         self.hub = Hub(self.client.dsn, schema)
         self.bulk: dict[str, Any] = {}
+        self.stacks: dict[str, str] = {}
         self._database = PooledDatabase(self.client.dsn, schema, role="dashboard", size=CONNECTIONS)
         self._kept: dict[Any, tuple[float, Any]] = {}
         self._lock = Lock()
@@ -97,7 +98,7 @@ class Console:
 
     def nodes(self) -> list[Node]:
         """Return the nodes that live."""
-        return self.run(live_nodes, self.limits.node_timeout)
+        return self.run(live_nodes)
 
     def close(self) -> None:
         """Close the connections and the feed."""

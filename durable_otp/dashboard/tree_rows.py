@@ -6,17 +6,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from durable_otp.runtime.tree_view import flatten
+from durable_otp.storage.processes import ROOT
 
 
 @dataclass(frozen=True)
 class TreeRow:
-    """One process; ``guides`` say for each ancestor whether it has more children below."""
+    """One process; ``guides`` say for each ancestor whether it has more children below.
+
+    ``path`` is its place in the tree, as orders to it name it.
+    """
 
     process: dict[str, Any]
     level: int
     position: int
     siblings: int
     guides: tuple[bool, ...]
+    path: str
 
     @property
     def doing(self) -> str:
@@ -32,7 +37,7 @@ class TreeRow:
 
 def rows_of(tree: dict[str, Any] | None) -> list[TreeRow]:
     """Return every process of a tree, each after its supervisor."""
-    return list(_rows(tree, 1, 1, 1, ())) if tree else []
+    return list(_rows(tree, TreeRow(tree, 1, 1, 1, (), ROOT))) if tree else []
 
 
 def totals(tree: dict[str, Any] | None) -> dict[str, int]:
@@ -43,11 +48,11 @@ def totals(tree: dict[str, Any] | None) -> dict[str, int]:
     return {"processes": len(found), "restarts": restarts, **states}
 
 
-def _rows(
-    process: dict[str, Any], level: int, position: int, siblings: int, guides: tuple[bool, ...]
-) -> Iterator[TreeRow]:
-    yield TreeRow(process, level, position, siblings, guides)
+def _rows(process: dict[str, Any], row: TreeRow) -> Iterator[TreeRow]:
+    yield row
     children = process.get("children") or []
-    below = (*guides, position < siblings) if level > 1 else ()
+    guides = (*row.guides, row.position < row.siblings) if row.level > 1 else ()
     for number, child in enumerate(children, start=1):
-        yield from _rows(child, level + 1, number, len(children), below)
+        path = str(child["id"]) if row.path == ROOT else f"{row.path}/{child['id']}"
+        below = TreeRow(child, row.level + 1, number, len(children), guides, path)
+        yield from _rows(child, below)

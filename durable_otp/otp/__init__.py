@@ -85,11 +85,11 @@ start_ignored, stopped, restarting, hung, gave_up, orphan. docs/supervision.md h
 run.
 
 The pieces, from the bottom: ``exit_reason``, ``restart`` and ``child_spec`` decide without a
-process; ``link`` and ``channel`` are how processes speak; ``birth``, ``process`` and ``watchdog``
-are one child's life; ``orphans`` buries; ``records`` and ``supervisor``, and ``dynamic``, are the
-two kinds of supervisor, in an event loop; ``loop`` and ``server`` make a process of one;
-``root``, ``boot`` and ``host`` are the top of the tree. Apart from it: ``program`` runs other
-people's programs.
+process; ``link`` and ``channel`` are how processes speak; ``birth``, ``process``, ``watchdog`` and
+``stacks`` are one child's life; ``orphans`` buries; ``records`` and ``supervisor``, and
+``dynamic``, are the two kinds of supervisor, in an event loop; ``loop`` and ``server`` make a
+process of one; ``root``, ``boot`` and ``host`` are the top of the tree. Apart from it: ``program``
+runs other people's programs.
 """
 
 from importlib import import_module

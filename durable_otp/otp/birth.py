@@ -24,7 +24,7 @@ import multiprocess
 import multiprocess.process
 import setproctitle
 
-from durable_otp.otp import linux
+from durable_otp.otp import linux, stacks
 from durable_otp.otp.child_spec import ChildSpec
 from durable_otp.otp.exit_reason import (
     EX_IGNORE,
@@ -135,6 +135,7 @@ def _settle_in(orders: Orders) -> ParentLink:
     setproctitle.setproctitle(orders.spec.title or orders.spec.id)
     if orders.spec.watchdog is not None:
         faulthandler.enable(file=_STDERR)  # SIGABRT shows where it hangs
+    stacks.offer()
     parent = ParentLink(orders.connection, watchdog=orders.spec.watchdog)
     parent.listen_for_signals()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _BLOCKED)

@@ -42,7 +42,7 @@ class _Hosted:
         self._requests: set[asyncio.Task[None]] = set()
         asyncio.get_running_loop().add_reader(host, loop.end_at_once)
         process.close_in_children(lambda: (connection.fileno(), host))
-        self.root = Root(cargo.spec, self.hooks, self.send)
+        self.root = Root(cargo.spec, self.hooks, self.send, stopping.set)
 
     def send(self, message: Message) -> None:
         self._channel.send(message)

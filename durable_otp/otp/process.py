@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from durable_otp.clock import monotonic
-from durable_otp.otp import birth, link
+from durable_otp.otp import birth, link, stacks
 from durable_otp.otp.channel import Channel
 from durable_otp.otp.child_spec import ChildSpec, Shutdown
 from durable_otp.otp.exit_reason import EX_IGNORE, ExitReason, Killed, StartFailure, from_wait
@@ -226,6 +226,10 @@ class Child:
     def _kill_group(self) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
+
+    async def stacks(self) -> str | None:
+        """Return the stacks of its threads; None when it does not give them."""
+        return await stacks.of(self.pid, self.signal)
 
     async def stop(self, shutdown: Shutdown | None = None) -> ExitReason:
         """End the process as its specification says, or as ``shutdown`` says; return the reason.

@@ -57,8 +57,11 @@ class Root:
         spec: SupervisorSpec | DynamicSupervisorSpec,
         hooks: RootHooks,
         send_up: Callable[[Message], None],
+        stop: Callable[[], None],
     ) -> None:
         self.hooks = hooks
+        self.stop = stop
+        """Begins the stop in order, as a first SIGTERM does."""
         self.started_at = monotonic()
         self._send_up = send_up
         self.server = Server(spec, send_up, on_event=self._event, on_message=self._hear)
@@ -81,11 +84,15 @@ class Root:
             "children": self.server.actor.nodes(),
         }
 
+    def child(self, child_id: str) -> Child | None:
+        """Return the running child of the root of this id."""
+        return self.server.actor.child(child_id)
+
     def send(
         self, child_id: str, kind: str, fields: dict[str, Any] | None = None, body: bytes = b""
     ) -> bool:
         """Send a message to a child of the root; return whether it is running."""
-        child = self.server.actor.child(child_id)
+        child = self.child(child_id)
         if child is None:
             return False
         child.send(kind, fields, body)
@@ -129,7 +136,7 @@ async def _foreground(spec: SupervisorSpec, hooks: RootHooks) -> int:
     process.orphanage.spare(linux.child_pids())  # as PID 1 it has adopted what came before it
     stopping = asyncio.Event()
     async with loop.Surroundings(lambda _: stop_or_end(stopping)):
-        root = Root(spec, hooks, lambda _: None)
+        root = Root(spec, hooks, lambda _: None, stopping.set)
         program.take_signals()
         hooks.before_children(root)
         await until_finished(

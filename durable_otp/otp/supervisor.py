@@ -18,7 +18,7 @@ from durable_otp.clock import monotonic
 from durable_otp.otp import process, restart
 from durable_otp.otp.calls import ChildCounts, ChildInfo, SupervisorEvent
 from durable_otp.otp.child_spec import ChildSpec, SupervisorSpec
-from durable_otp.otp.errors import NoProcess, Restarting, Running, StartFailed
+from durable_otp.otp.errors import NoProcess, NotFound, Restarting, Running, StartFailed
 from durable_otp.otp.exit_reason import ExitReason, Shutdown, StartFailure, to_fields
 from durable_otp.otp.link import Message
 from durable_otp.otp.process import Child, Ignored, Ready
@@ -92,13 +92,15 @@ class SupervisorActor:
         """
         return await self._ask(lambda: self._start_child(spec))
 
-    async def terminate_child(self, child_id: str) -> None:
+    async def terminate_child(self, child_id: str, *, process: Child | None = None) -> None:
         """Stop a child; its place is kept, unless it is temporary. Cancels a restart.
+
+        With ``process``, only if it is this one still that runs in the child's place.
 
         Raises:
             NotFound: there is no such child.
         """
-        await self._ask(lambda: self._terminate_child(child_id))
+        await self._ask(lambda: self._terminate_child(child_id, process))
 
     async def restart_child(self, child_id: str) -> Child | None:
         """Start a child that is not running, in its place; None when it had nothing to do.
@@ -193,8 +195,10 @@ class SupervisorActor:
             self.table.records.append(record)
         return record.child
 
-    async def _terminate_child(self, child_id: str) -> None:
+    async def _terminate_child(self, child_id: str, only: Child | None) -> None:
         record = self.table.find(child_id)
+        if only is not None and record.child is not only:
+            raise NotFound(child_id)
         await self._stop_record(record)
         self.table.settle(record)
 

@@ -99,7 +99,7 @@ class Crew:
         station.is_spent = station.is_spent or self._is_spent(station)
         if station.is_spent:
             self._on_return(station.take_back())
-            if not (station.hand or station.is_retiring):
+            if not (station.hand or station.is_retiring or station.is_relieved):
                 self._begin(self._replace(station))
         self.let_go()
 
@@ -110,6 +110,15 @@ class Crew:
         limit = self._settings.max_executions_per_worker
         left = most if limit is None else limit - station.executions
         return max(0, min(most, left) - len(station.hand))
+
+    async def relieve(self, station: Station, worker: Child) -> None:
+        """Have a worker finish its step and end, and another take its place; return at its end.
+
+        It has as long for it as at a stop. What it has in hand then goes back uncounted.
+        """
+        station.is_relieved = True
+        self._on_return(station.take_back())
+        await worker.stop()
 
     async def stop(self, seconds: float) -> None:
         """Tell all workers to finish their step, and kill those that have not in time."""
@@ -200,7 +209,7 @@ class Crew:
             return
         if event.name == "started":
             station.child = self._supervisor.child(event.path)
-            station.executions, station.is_spent = 0, False
+            station.executions, station.is_spent, station.is_relieved = 0, False, False
             self.known_workflows = event.facts["info"]["workflows"]
             self._on_idle()
 
@@ -219,7 +228,7 @@ class Crew:
              reason=str(reason), execution=running)  # fmt: skip
         self._on_left(station, left, reason)
         station.output.clear()
-        return not left.begun and not isinstance(reason, Killed)
+        return not (left.begun or station.is_relieved or isinstance(reason, Killed))
 
 
 def _template(settings: ManagerSettings) -> ChildSpec:

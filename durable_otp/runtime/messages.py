@@ -30,6 +30,11 @@ FINISH = "finish"
 TREE = "tree"
 WORKFLOWS = "workflows"
 
+# orders: from the registrar to the root and on to a worker's manager, and the answers back
+ORDER = "order"
+ANSWER = "answer"
+STAY = "stay"
+
 
 @dataclass(frozen=True)
 class BegunReport:

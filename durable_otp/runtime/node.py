@@ -20,6 +20,7 @@ from durable_otp.otp import Message, Root, RootHooks, SupervisorEvent
 from durable_otp.otp.link import STATE
 from durable_otp.otp.link import TREE as SUBTREE
 from durable_otp.runtime import messages, tree_view
+from durable_otp.runtime.orders import REGISTRAR, Order, Orders
 from durable_otp.runtime.tree_view import MANAGER
 
 PUSH_AFTER = 0.1
@@ -41,6 +42,9 @@ class NodeHooks(RootHooks):
     preload: tuple[str, ...] = ()
     allow_threads: bool = False
     _push: Any = field(default=None, repr=False)
+    _orders: Orders = field(default_factory=Orders, repr=False)
+    _clocks: tuple[datetime, float] | None = field(default=None, repr=False)
+    """One moment on the wall clock and the monotonic one: a start is always shown the same."""
     _told: tuple[Any, Any] = field(default=(None, None), repr=False)
     """The registrar that was told the workflows, and which."""
 
@@ -68,12 +72,16 @@ class NodeHooks(RootHooks):
         for node in root.server.actor.nodes():
             if str(node["id"]).startswith(MANAGER):
                 root.send(node["id"], messages.FINISH)
+        root.send(REGISTRAR, messages.FINISH)
 
     def on_child_message(self, child_id: str, message: Message, root: Root) -> None:
-        """Notice that a part of the tree has changed."""
-        _ = child_id
+        """Notice that a part of the tree has changed; pass on orders and their answers."""
         if message.kind in (STATE, SUBTREE):
             self._changed(root)
+        elif message.kind == messages.ORDER and child_id == REGISTRAR:
+            self._orders.take(Order(**message.fields), root, self._one_moment())
+        elif message.kind == messages.ANSWER:
+            self._orders.answered(message.fields)
 
     def on_event(self, event: SupervisorEvent, root: Root) -> None:
         """Log what supervision did, and notice that the tree has changed."""
@@ -91,7 +99,7 @@ class NodeHooks(RootHooks):
     ) -> dict[str, Any] | None:
         """Answer the host: the tree, the workflows, or a message to pass to a manager."""
         if kind == messages.TREE:
-            return _state(root)
+            return self._state(root)
         if kind == messages.WORKFLOWS:
             return {"workflows": _workflows(root)}
         if kind == messages.LOOK:
@@ -105,19 +113,22 @@ class NodeHooks(RootHooks):
 
     def _tell_registrar(self, root: Root) -> None:
         self._push = None
-        registrar, workflows = root.server.actor.child("registrar"), _workflows(root)
+        registrar, workflows = root.child(REGISTRAR), _workflows(root)
         if self._told[0] is not registrar or self._told[1] is not workflows:
             self._told = registrar, workflows  # they are large, and change with a manager only
-            root.send("registrar", messages.WORKFLOWS, {"workflows": workflows})
-        root.send("registrar", messages.TREE, _state(root))
+            root.send(REGISTRAR, messages.WORKFLOWS, {"workflows": workflows})
+        root.send(REGISTRAR, messages.TREE, self._state(root))
 
+    def _state(self, root: Root) -> dict[str, Any]:
+        return {
+            "hostname": socket.gethostname(),
+            "tree": tree_view.view(root.tree(), *self._one_moment()),
+        }
 
-def _state(root: Root) -> dict[str, Any]:
-    now = datetime.fromtimestamp(wall_clock(), UTC)
-    return {
-        "hostname": socket.gethostname(),
-        "tree": tree_view.view(root.tree(), now, monotonic()),
-    }
+    def _one_moment(self) -> tuple[datetime, float]:
+        if self._clocks is None:
+            self._clocks = datetime.fromtimestamp(wall_clock(), UTC), monotonic()
+        return self._clocks
 
 
 def _workflows(root: Root) -> list[dict[str, Any]]:

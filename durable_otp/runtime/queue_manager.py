@@ -18,7 +18,7 @@ from durable_otp.otp import AsyncParentLink, InitError, ParentLink, StartFailed,
 from durable_otp.otp.link import STATE, Message
 from durable_otp.otp.process import close_in_children
 from durable_otp.otp.title import set_title
-from durable_otp.runtime import messages
+from durable_otp.runtime import messages, worker_orders
 from durable_otp.runtime.claims import AdapterClaims, Claims, DatabaseClaims
 from durable_otp.runtime.held import Condemnation, Held
 from durable_otp.runtime.settings import ManagerSettings
@@ -63,6 +63,7 @@ class QueueManager:
         self._operators: QueueSettings | None = None  # not read yet
         self._stopping = False
         self._push: asyncio.TimerHandle | None = None
+        self._orders: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Start the workers, then claim until told to stop, or until workers die too often."""
@@ -198,6 +199,15 @@ class QueueManager:
             self._upkeep.settings_changed()
         elif message.kind == messages.FINISH:
             self._link.stopping.set()
+        elif message.kind == messages.ORDER:
+            task = asyncio.get_running_loop().create_task(self._carry_out(message))
+            self._orders.add(task)
+            task.add_done_callback(self._orders.discard)
+
+    async def _carry_out(self, order: Message) -> None:
+        """Do what operators order one of the workers to do, and answer."""
+        answer = await worker_orders.carry_out(self._crew, self._settings.queue, order)
+        self._link.send(messages.ANSWER, answer)
 
     def set_by_operators(self, settings: QueueSettings) -> None:
         """Follow what operators have set: pause, and how many to run."""

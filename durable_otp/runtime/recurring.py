@@ -76,23 +76,26 @@ def serve(
     work: Recurring,
     *,
     listen: str | None = None,
-    on_message: Callable[[Message], None] | None = None,
+    on_message: Callable[[Message], None] = lambda _: None,
+    on_heard: Callable[[], None] = lambda: None,
 ) -> None:
     """Say ready, then do the work until told to stop; ``listen`` names the statement that listens.
 
-    Messages of the supervisor go to ``on_message`` and end the wait.
+    Messages of the supervisor go to ``on_message`` and end the wait, as notifications do, which
+    ``on_heard`` is told of; also when some may have been missed.
     """
     parent.ready()
     while not parent.stopping:
         try:
             rest = work.run_once()
             if listen is not None and database.listen(listen):
+                on_heard()
                 rest = 0.0  # what was notified after the look and before now was not heard
         except DatabaseUnreachable as error:
             emit("sibling_failed", work=type(work).__name__, reason=str(error))
             rest = REST_AFTER_FAILURE
         if rest > 0:
-            _rest(parent, database, rest, on_message)
+            _rest(parent, database, rest, on_message, on_heard)
     database.close()
 
 
@@ -112,13 +115,15 @@ def _rest(
     parent: ParentLink,
     database: Database,
     seconds: float,
-    on_message: Callable[[Message], None] | None,
+    on_message: Callable[[Message], None],
+    on_heard: Callable[[], None],
 ) -> None:
     """Wait; what was notified while the round's statements ran is no longer in the socket."""
     deadline = Deadline(seconds)
     while not parent.stopping and not deadline.passed:
         try:
             if database.heard():
+                on_heard()
                 return
         except DatabaseUnreachable:
             return  # the next round opens another connection
@@ -126,6 +131,5 @@ def _rest(
         also = () if descriptor is None else (descriptor,)
         message = parent.receive(deadline.remaining, also)
         if message is not None:
-            if on_message is not None:
-                on_message(message)
+            on_message(message)
             return

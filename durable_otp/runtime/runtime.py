@@ -17,6 +17,7 @@ from durable_otp.runtime import messages, tree
 from durable_otp.runtime.carried import carry
 from durable_otp.runtime.node import NodeHooks
 from durable_otp.runtime.starting import Prepared, check_connections, prepare
+from durable_otp.runtime.usage import Usage
 from durable_otp.storage.database import Database
 from durable_otp.storage.definitions import publish
 from durable_otp.storage.identity import new_id
@@ -25,6 +26,7 @@ from durable_otp.storage.schedules import declare
 
 IN_EFFECT_WITHIN = 10.0
 LOOK_EVERY = 0.02
+MEASURED_EVERY = 0.5
 
 
 class Runtime:
@@ -60,6 +62,8 @@ class Runtime:
         self._prepared: Prepared | None = None
         self._supervisor: Supervisor | None = None
         self._changed = threading.Event()
+        self._usage = Usage()
+        self._measuring = threading.Lock()
         self.node_id = new_id()
 
     @classmethod
@@ -142,6 +146,8 @@ class Runtime:
     def tree(self) -> dict[str, Any]:
         """Return the tree as the root knows it now: one element of ``tree --json``."""
         state = self._running().request(messages.TREE)
+        with self._measuring:
+            self._usage.add_to(state["tree"], every=MEASURED_EVERY)
         return {
             "node": self.node_id,
             "name": self._config.durable.name,

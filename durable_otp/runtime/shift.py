@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from durable_otp.engine.outcome import Outcome
 from durable_otp.events import emit
-from durable_otp.otp import ExitReason, Failed
+from durable_otp.otp import ExitReason, Failed, Killed
 from durable_otp.otp.link import Message
 from durable_otp.runtime import messages
 from durable_otp.runtime.batch import Batch
@@ -24,6 +24,7 @@ from durable_otp.storage.connecting import describe_failure
 from durable_otp.storage.queue import Claim
 
 WORD_ON_ITS_WAY = 0.2
+BY_US = Killed(by_supervisor=True)
 LEAVES_NOTHING = (Outcome.COMPLETED, Outcome.COMPENSATED, Outcome.COMPENSATION_FAILED)
 """Ends after which nothing comes back to the queue unless it is notified."""
 
@@ -204,6 +205,10 @@ class Shift:
         for held in left.begun:
             if self._manager.is_stopping:
                 held.body_ended(logs)  # it is released with the others: a stop counts nothing
+            elif held.condemned is None and station.is_relieved and reason == BY_US:
+                held.body_ended(logs)
+                self.handing_out.drop(held)
+                self._release([held])
             else:
                 self.settling.death(held, reason, logs)
         self._returned(left.returned)

@@ -47,6 +47,8 @@ class Station:
     is_spent: bool = False
     """Whether its worker is to be replaced as soon as its hand is empty."""
     is_retiring: bool = False
+    is_relieved: bool = False
+    """Whether its worker was told to finish its step and end; another takes the place."""
 
     @property
     def held(self) -> Held | None:
@@ -56,7 +58,9 @@ class Station:
     @property
     def is_open(self) -> bool:
         """Whether a ready worker stands here that is to stay."""
-        return self.child is not None and not (self.is_retiring or self.is_spent)
+        return self.child is not None and not (
+            self.is_retiring or self.is_spent or self.is_relieved
+        )
 
     @property
     def is_idle(self) -> bool:

@@ -22,6 +22,7 @@ from durable_otp.runtime.stale_job_recovery import stale_job_recovery
 from durable_otp.runtime.tree_view import MANAGER
 from durable_otp.runtime.wait_timeouts import wait_timeouts
 from durable_otp.runtime.zombie_recovery import zombie_recovery
+from durable_otp.storage.server_limits import needed_connections
 
 SIBLINGS = {
     "stale_job_recovery": stale_job_recovery,
@@ -33,8 +34,6 @@ SIBLINGS = {
 }
 SIBLING_SHUTDOWN = 5.0
 MANAGER_START_TIMEOUT = 150.0
-CONNECTIONS_PER_MANAGER = 2
-SPARE_WORKERS = 1
 DASHBOARD_CONNECTIONS = 5
 DASHBOARD_START_TIMEOUT = 60.0
 
@@ -73,14 +72,9 @@ def connections(config: Config) -> tuple[int, str]:
     shown = f" + {pages} dashboard" if pages else ""
     if not config.durable.queue_enabled:
         return 1 + pages, f"1 registrar{shown}"
-    workers = sum(queue.concurrency + SPARE_WORKERS for queue in config.queues.values())
-    managers = CONNECTIONS_PER_MANAGER * len(config.queues)
-    siblings = len(SIBLINGS) + 1
-    formula = (
-        f"{workers} workers and spares + {CONNECTIONS_PER_MANAGER} x {len(config.queues)} queue "
-        f"managers + {siblings} siblings{shown}"
-    )
-    return workers + managers + siblings + pages, formula
+    sizes = [queue.concurrency for queue in config.queues.values()]
+    count, formula = needed_connections(sizes, siblings=len(SIBLINGS) + 1)
+    return count + pages, formula + shown
 
 
 def _manager(

@@ -9,7 +9,7 @@ from durable_otp.workflow.execution import instant_text
 
 MANAGER = "queue "
 STATUS = {"running": "up", "undefined": "down", "stopped": "down"}
-FIELDS = ("id", "role", "pid", "status", "restarts", "started_at")
+FIELDS = ("id", "role", "pid", "status", "restarts", "started_at", "cpu_percent", "rss_bytes")
 LATER_FIELDS = {
     "queue_manager": ("queue", "concurrency", "busy", "paused"),
     "worker": ("execution_id", "workflow", "step"),
@@ -28,7 +28,7 @@ def view(node: Node, now: datetime, monotonic: float) -> Node:
     shown: Node = {field: node.get(field) for field in FIELDS}
     shown["role"] = role
     shown["status"] = _status(node)
-    shown["started_at"] = _instant(node.get("started_at"), now, monotonic)
+    shown["started_at"] = start_text(node.get("started_at"), now, monotonic)
     shown |= {field: node.get(field) for field in LATER_FIELDS.get(role, ())}
     if role == "queue_manager":
         shown["queue"] = unquote(
@@ -59,7 +59,8 @@ def _status(node: Node) -> str:
     return STATUS.get(node["status"], str(node["status"]))
 
 
-def _instant(started_at: float | None, now: datetime, monotonic: float) -> str | None:
+def start_text(started_at: float | None, now: datetime, monotonic: float) -> str | None:
+    """Return a start as it is shown."""
     if started_at is None:
         return None
     return instant_text(now - timedelta(seconds=monotonic - started_at))

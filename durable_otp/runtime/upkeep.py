@@ -224,8 +224,10 @@ class Upkeep:
             case "cancel":
                 execution_id, _, token = payload.partition(" ")
                 self._holder.stop_body(execution_id, token or None, Condemnation.CANCELLED)
-            case "command":
+            case "command" if not payload:  # another is for a node's registrar
                 self.settings_changed()
+            case "command":
+                return
             case _:
                 self._holder.look()
 

@@ -89,7 +89,7 @@ def _change(notice: psycopg.Notify) -> Change:
     channel = notice.channel.rpartition(":")[2]
     if channel == "moves":
         return Change("executions", str(decode(notice.payload.encode())["execution_id"]))
-    return Change(TOPICS[channel])
+    return Change("usage" if notice.payload == "usage" else TOPICS[channel])
 
 
 def _unreachable(error: psycopg.Error) -> DatabaseUnreachable:

@@ -11,6 +11,7 @@ from typing import Any
 
 from durable_otp.storage.journal_writing import json_text
 from durable_otp.storage.operation import Operation, transaction
+from durable_otp.storage.processes import Process, processes_of
 from durable_otp.storage.statements import Statement
 
 ALL_NODES = ""
@@ -36,7 +37,7 @@ class QueueSettings:
 
 @dataclass(frozen=True)
 class Node:
-    """A node as it last published itself."""
+    """A node as it last published itself; ``tree`` is that of ``tree --json``."""
 
     id: str
     name: str
@@ -46,6 +47,11 @@ class Node:
     workflows: list[list[str]]
     started_at: datetime
     seen_at: datetime
+
+    @property
+    def processes(self) -> list[Process]:
+        """Every process of its tree, each before those it supervises."""
+        return [] if not self.tree else list(processes_of(self.id, self.tree))
 
 
 def beat_manager(manager: ManagerId, beat: int) -> Operation[None]:
@@ -72,10 +78,14 @@ def forget_managers(ids: Sequence[str]) -> Operation[None]:
     yield Statement("forget_managers", {"ids": list(ids)})
 
 
-def publish_node(node: dict[str, Any], beat: int) -> Operation[None]:
-    """Publish a node (id, name, hostname, pid, tree, workflows) and show that it lives."""
+def publish_node(node: dict[str, Any], beat: int) -> Operation[bool]:
+    """Show what a node is, and that it lives; return whether somebody watches it.
+
+    Of a node: id, name, hostname, pid, tree, workflows, node_timeout.
+    """
     texts = {"tree": json_text(node["tree"]), "workflows": json_text(node["workflows"])}
-    yield Statement("publish_node", {**node, **texts, "beat": beat})
+    rows = yield Statement("publish_node", {**node, **texts, "beat": beat})
+    return bool(rows[0]["is_watched"])
 
 
 def node_beats() -> Operation[dict[str, int]]:
@@ -84,15 +94,25 @@ def node_beats() -> Operation[dict[str, int]]:
     return {row["id"]: row["beat"] for row in rows}
 
 
+def withdraw_nodes(ids: Sequence[str]) -> Operation[None]:
+    """Show nodes no more, until they publish themselves again."""
+    yield Statement("withdraw_nodes", {"ids": list(ids)})
+
+
 def forget_nodes(ids: Sequence[str]) -> Operation[None]:
-    """Remove nodes, and what was set for them alone."""
+    """Remove nodes that have ended, and what was set for them alone; answer for them."""
     yield Statement("forget_nodes", {"ids": list(ids)})
 
 
-def live_nodes(silent_for: float) -> Operation[list[Node]]:
-    """Return the nodes that were heard of within so many seconds."""
-    rows = yield Statement("live_nodes", {"silent_for": silent_for})
+def live_nodes() -> Operation[list[Node]]:
+    """Return the nodes that have not been silent for longer than they said they may be."""
+    rows = yield Statement("live_nodes")
     return [Node(**row) for row in rows]
+
+
+def watch_nodes(seconds: float) -> Operation[None]:
+    """Have all nodes measure their processes every second, for so many seconds."""
+    yield Statement("watch_nodes", {"seconds": seconds})
 
 
 def queue_settings(queue: str, node_id: str) -> Operation[QueueSettings]:
@@ -106,7 +126,7 @@ def set_queue(
     queue: str, node_id: str, *, paused: bool | None = None, concurrency: int | None = None
 ) -> Operation[None]:
     """Set what is not None for a queue on a node, or on all (``ALL_NODES``)."""
-    yield Statement(
-        "set_queue",
-        {"queue": queue, "node_id": node_id, "paused": paused, "concurrency": concurrency},
-    )
+    settings = {"queue": queue, "paused": paused, "concurrency": concurrency}
+    if node_id == ALL_NODES:
+        yield Statement("unset_own_queue", settings)
+    yield Statement("set_queue", {**settings, "node_id": node_id})

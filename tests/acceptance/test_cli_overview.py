@@ -10,7 +10,8 @@ from tests.support.cli import Project
 from tests.support.waiting import wait_until
 
 QUEUE_FIELDS = {*QueueStats.__dataclass_fields__, "paused", "concurrency", "nodes"}
-NODE_FIELDS = {"id", "role", "pid", "status", "restarts", "started_at", "children"}
+MEASURED = {"cpu_percent", "rss_bytes"}
+NODE_FIELDS = MEASURED | {"id", "role", "pid", "status", "restarts", "started_at", "children"}
 FIELDS = {
     "queue_manager": {"queue", "concurrency", "busy", "paused"},
     "worker": {"execution_id", "workflow", "step"},

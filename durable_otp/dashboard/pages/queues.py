@@ -6,10 +6,8 @@ from starlette.routing import Route
 
 from durable_otp.dashboard.actions import Done, Order, action
 from durable_otp.dashboard.rendering import console_of, render
-from durable_otp.runtime.capacity import too_many
 from durable_otp.runtime.queue_view import queue_views
 from durable_otp.storage import dashboard
-from durable_otp.storage.nodes import ALL_NODES, set_queue
 from durable_otp.storage.queue import check_queue
 from durable_otp.workflow.execution import QueueStats
 
@@ -36,41 +34,37 @@ def queues(request: Request) -> Response:
 
 
 def _pause(order: Order) -> Done:
-    return _set(
-        order, f"Queue {_name(order)} is paused {_where(order)}; what runs goes on.", paused=True
-    )
+    order.console.client.pause_queue(_name(order), node=_node(order))
+    return _changed(order, f"Queue {_name(order)} is paused {_where(order)}; what runs goes on.")
 
 
 def _resume(order: Order) -> Done:
-    return _set(order, f"Queue {_name(order)} goes on {_where(order)}.", paused=False)
+    order.console.client.resume_queue(_name(order), node=_node(order))
+    return _changed(order, f"Queue {_name(order)} goes on {_where(order)}.")
 
 
 def _drain(order: Order) -> Done:
+    order.console.client.pause_queue(_name(order), node=_node(order))
     name = _name(order)
-    return _set(
-        order, f"Queue {name} is draining {_where(order)}: nothing more is claimed.", paused=True
-    )
+    return _changed(order, f"Queue {name} is draining {_where(order)}: nothing more is claimed.")
 
 
 def _scale(order: Order) -> Done:
     name, text = _name(order), order.text("concurrency").strip()
     if not text.isdigit() or not 1 <= int(text) <= MOST_WORKERS:
         raise ValueError(f"Concurrency must be a whole number from 1 to {MOST_WORKERS:,}.")
-    node = order.text("node") or None
-    refusal = too_many(order.console, order.console.nodes(), name, node, int(text))
-    if refusal is not None:
-        raise ValueError(refusal)
-    order.console.run(set_queue, name, node or ALL_NODES, concurrency=int(text))
-    order.console.hub.tell("queues")
-    sentence = f"Queue {name} runs {text} at once {_where(order)}."
-    return Done(name, sentence, None, {"concurrency": int(text), "node": node})
+    order.console.client.scale_queue(name, int(text), node=_node(order))
+    return _changed(order, f"Queue {name} runs {text} at once {_where(order)}.")
 
 
-def _set(order: Order, sentence: str, *, paused: bool) -> Done:
-    name, node = _name(order), order.text("node") or None
-    order.console.run(set_queue, name, node or ALL_NODES, paused=paused)
+def _changed(order: Order, sentence: str) -> Done:
     order.console.hub.tell("queues")
-    return Done(name, sentence, None, {"node": node})
+    detail = {key: order.text(key) for key in ("node", "concurrency") if order.text(key)}
+    return Done(_name(order), sentence, None, detail)
+
+
+def _node(order: Order) -> str | None:
+    return order.text("node") or None
 
 
 def _name(order: Order) -> str:
