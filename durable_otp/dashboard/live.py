@@ -81,17 +81,14 @@ class Hub:
         self._streams: set[Stream] = set()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self.hears = threading.Event()
+        """Set while changes are heard of."""
         self._closed = threading.Event()
 
     @property
     def is_full(self) -> bool:
         """Whether so many pages are open that no other is told anything."""
         return len(self._streams) >= MOST_STREAMS
-
-    @property
-    def is_listening(self) -> bool:
-        """Whether a connection is kept for open pages."""
-        return self._thread is not None
 
     def join(self, stream: Stream) -> None:
         """Tell a stream from now on."""
@@ -130,10 +127,12 @@ class Hub:
         while not self._is_over():
             try:
                 with ChangeFeed(self._dsn, self._schema) as feed:
+                    self.hears.set()
                     self.tell("everything")  # what changed meanwhile was not heard
                     while not self._is_over():
                         self._pass_on(feed.wait(LOOK_SECONDS))
             except DatabaseUnreachable as error:
+                self.hears.clear()
                 emit("dashboard_not_told", level=logging.WARNING, reason=str(error))
                 rest = Deadline(REST_AFTER_LOSS)
                 while not rest.passed and not self._closed.wait(LOOK_SECONDS):
@@ -150,5 +149,6 @@ class Hub:
         with self._lock:
             over = self._closed.is_set() or not self._streams
             if over:
+                self.hears.clear()
                 self._thread = None
             return over

@@ -12,6 +12,7 @@ from durable_otp.config import is_loopback
 from durable_otp.dashboard.access import Access
 from durable_otp.dashboard.application import app
 from durable_otp.dashboard.console import Limits
+from durable_otp.dashboard.live import Hub
 from durable_otp.errors import ConfigError
 from durable_otp.otp import ParentLink
 from durable_otp.otp.link import InitError
@@ -47,6 +48,12 @@ class Server:
         return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
     @property
+    def hub(self) -> Hub:
+        """What tells open pages of changes."""
+        hub: Hub = self._app.state.console.hub
+        return hub
+
+    @property
     def is_alive(self) -> bool:
         """Whether it serves."""
         return self._thread.is_alive()
@@ -64,7 +71,7 @@ class Server:
 
     def stop(self) -> None:
         """Serve no more; what open pages listen to ends."""
-        self._app.state.console.hub.close()
+        self.hub.close()
         self._server.should_exit = True
         self._thread.join(STOP_SECONDS)
         if self._thread.is_alive():

@@ -38,12 +38,12 @@ class ChangeFeed:
         self._id = new_id()
         try:
             self._connection = open_connection(connection_arguments(dsn, "dashboard feed"), schema)
-            for name in LISTENS:
-                self._connection.run(Statement(name))
             with self._connection.transaction():
                 self._connection.run(Statement("lock_subscriptions"))
                 self._connection.run(Statement("open_moves"))
                 self._renew()
+            for name in LISTENS:
+                self._connection.run(Statement(name))
         except CONNECTION_LOST as error:
             raise _unreachable(error) from None
 

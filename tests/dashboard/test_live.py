@@ -14,12 +14,17 @@ from tests.support.waiting import wait_until
 IDLE_SECONDS = 3.0
 
 
+def heard(site, listener):
+    """Wait until a stream is open and changes are heard of."""
+    wait_until(lambda: listener.lines and site.hub.hears.is_set(), what="the feed")
+
+
 def test_a_page_is_told_what_it_shows_and_nothing_else(site, tree):
     other = tree.durable.start("waiting", {}, queue="nowhere")
     mine = tree.durable.start("waiting", {}, queue="nowhere")
     topics = f"execution:{mine.id}%20schedules"
     with Listener(site, topics) as listener:
-        wait_until(lambda: "everything" in listener.told, what="the feed")
+        heard(site, listener)
         other.cancel()
         tree.durable.create_schedule(f"told {mine.id}", "waiting", "0 0 1 1 *")
         wait_until(lambda: "schedules" in listener.told, what="the schedule")
@@ -31,7 +36,7 @@ def test_a_page_is_told_what_it_shows_and_nothing_else(site, tree):
 
 def test_a_page_is_told_of_processes_and_queues(site, tree):
     with Listener(site, "nodes%20queues") as listener:
-        wait_until(lambda: "everything" in listener.told, what="the feed")
+        heard(site, listener)
         tree.kill_one_idle()
         wait_until(lambda: "nodes" in listener.told, what="the tree")
         tree.runtime.pause("other")
@@ -59,10 +64,11 @@ def test_an_open_page_asks_the_database_nothing_while_nothing_happens(postgres_d
             Listener(site, "executions") as second,
         ):
             site.page("/")
-            wait_until(lambda: first.lines and second.lines, what="both streams")
-            wait_until(lambda: "everything" in first.told, what="the feed")
+            heard(site, first)
+            heard(site, second)
+            wait_until(lambda: "everything" in first.told, what="the first word")
             before = sessions(postgres_dsn, schema)
-            assert before
+            assert len(before) >= 2
             begun = time.monotonic()
             wait_until(lambda: time.monotonic() > begun + IDLE_SECONDS, what="nothing to happen")
             assert sessions(postgres_dsn, schema) == before
@@ -83,7 +89,7 @@ def test_moves_are_notified_only_while_somebody_looks(postgres_dsn):
             site.page("/")
             assert subscribers(postgres_dsn, schema) == 0
             with Listener(site, "executions") as listener:
-                wait_until(lambda: "everything" in listener.told, what="the feed")
+                heard(site, listener)
                 assert subscribers(postgres_dsn, schema) == 1
         wait_until(lambda: subscribers(postgres_dsn, schema) == 0, what="the end of listening")
 
@@ -92,7 +98,8 @@ def test_a_lost_connection_is_opened_again_and_pages_ask_for_everything(postgres
     with fresh_schema(postgres_dsn) as schema:
         prepare(postgres_dsn, schema)
         with served(postgres_dsn, schema) as site, Listener(site, "executions") as listener:
-            wait_until(lambda: "everything" in listener.told, what="the feed")
+            heard(site, listener)
+            wait_until(lambda: "everything" in listener.told, what="the first word")
             (pid,) = sessions_named(postgres_dsn, "durable:dashboard feed", schema)
             with psycopg.connect(postgres_dsn, autocommit=True) as connection:
                 connection.execute("SELECT pg_terminate_backend(%s)", [pid])

@@ -10,6 +10,7 @@ from typing import Any, Self
 import httpx
 
 from durable_otp import Retry, Workflow, wait_for_event
+from durable_otp.dashboard.live import Hub
 from durable_otp.dashboard.passwords import hashed
 from durable_otp.dashboard.server import Server
 from durable_otp.runtime.settings import DashboardSettings, DatabaseSettings
@@ -129,6 +130,7 @@ class Site:
 
     client: httpx.Client
     base: str = ""
+    hub: Hub | None = None
 
     def page(self, path: str, status: int = 200) -> str:
         """Return a page, which must have this status."""
@@ -142,7 +144,7 @@ class Site:
         assert found is not None
         return found[1]
 
-    def send(self, path: str, **fields: Any) -> httpx.Response:
+    def send(self, path: str, /, **fields: Any) -> httpx.Response:
         """Press a button: send a form as a page of this site does."""
         return self.client.post(
             self.base + path,
@@ -150,7 +152,7 @@ class Site:
             headers={"Sec-Fetch-Site": "same-origin"},
         )
 
-    def do(self, path: str, **fields: Any) -> str:
+    def do(self, path: str, /, **fields: Any) -> str:
         """Press a button and follow to the page it leads to; return that page."""
         answer = self.send(path, **fields)
         assert answer.status_code == 303, (path, answer.status_code, answer.text[-2000:])
@@ -165,7 +167,7 @@ def served(dsn: str, schema: str, **settings: Any) -> Iterator[Site]:
     server.start()
     try:
         with httpx.Client(base_url=server.address.rstrip("/"), timeout=30) as client:
-            yield Site(client)
+            yield Site(client, hub=server.hub)
     finally:
         server.stop()
 

@@ -18,7 +18,7 @@ MOST_KEPT = 20
 
 
 def processes(request: Request) -> Response:
-    """Show the supervision tree of every living node; ``?watch=1`` has them measured each second."""
+    """Show the tree of every living node; ``?watch=1`` has them measured each second."""
     console = console_of(request)
     watch = request.query_params.get("watch") == "1"
     budget = console.limits.shown.get("supervisor", {})
