@@ -80,8 +80,7 @@ def count(facets: Facets, *, most: int = MOST_COUNTED) -> Operation[int]:
     if parameters is None:
         return 0
     rows = yield Statement("dashboard_count", {**parameters, "most": most + 1})
-    found: int = rows[0]["count"]
-    return found
+    return min(int(rows[0]["count"]), most + 1)
 
 
 def counts() -> Operation[dict[str, int]]:

@@ -1,8 +1,10 @@
 -- What the dashboard's pages ask. Nothing here locks; the audit alone writes.
 
 -- name: dashboard_patience
--- A page that takes longer says so instead of keeping the server busy.
-SELECT set_config('statement_timeout', %(milliseconds)s::text, true);
+-- A page that takes longer says so instead of keeping the server busy. What follows is planned for the
+-- filters that are given: a plan for any of them would use none of their indexes.
+SELECT set_config('statement_timeout', %(milliseconds)s::text, true),
+       set_config('plan_cache_mode', 'force_custom_plan', true);
 
 -- name: dashboard_executions
 -- A page in the order of (inserted_at, id), newest first; see `list_newest` for why in two parts.
@@ -70,11 +72,12 @@ WHERE e.id = ANY (ARRAY(SELECT page.id FROM page))
 ORDER BY e.inserted_at DESC, e.id DESC;
 
 -- name: dashboard_count
--- How many there are, counted no further than `most`: a page says "10,000+" and stays quick.
+-- How many there are, counted no further than `most`: a page says "10,000+" and stays quick. In two
+-- parts, as the indexes are.
 SELECT count(*)::integer AS count
-FROM (
+FROM ((
     SELECT FROM durable.workflow_executions e
-    WHERE e.status = ANY(%(statuses)s::text[])
+    WHERE e.status = ANY(%(statuses)s::text[]) AND e.completed_at IS NULL
       AND (%(workflow)s::text IS NULL OR e.workflow = %(workflow)s)
       AND (%(queue)s::text IS NULL OR e.queue = %(queue)s)
       AND (%(parent)s::uuid IS NULL OR e.parent_id = %(parent)s::uuid)
@@ -86,14 +89,28 @@ FROM (
                THEN e.current_step ELSE coalesce(e.begun ->> 'path', e.current_step) END)
       AND (%(error)s::text IS NULL OR e.error ->> 'type' = %(error)s)
       AND (%(contains)s::jsonb IS NULL OR e.input @> %(contains)s::jsonb)
-      AND (NOT %(retrying)s OR (e.completed_at IS NULL AND (e.crashes > 0
-               OR (e.begun ->> 'attempt')::integer > 1 OR EXISTS (
+      AND (NOT %(retrying)s OR e.crashes > 0 OR (e.begun ->> 'attempt')::integer > 1 OR EXISTS (
                SELECT FROM durable.step_executions s
-               WHERE s.execution_id = e.id AND s.status = 'failed'))))
-      AND (%(stuck_for)s::double precision IS NULL OR (e.completed_at IS NULL
-               AND e.updated_at < durable.now() - make_interval(secs => %(stuck_for)s)))
+               WHERE s.execution_id = e.id AND s.status = 'failed'))
+      AND (%(stuck_for)s::double precision IS NULL
+           OR e.updated_at < durable.now() - make_interval(secs => %(stuck_for)s))
     LIMIT %(most)s
-) AS counted;
+) UNION ALL (
+    SELECT FROM durable.workflow_executions e
+    WHERE e.status = ANY(%(statuses)s::text[]) AND e.completed_at IS NOT NULL
+      AND (%(workflow)s::text IS NULL OR e.workflow = %(workflow)s)
+      AND (%(queue)s::text IS NULL OR e.queue = %(queue)s)
+      AND (%(parent)s::uuid IS NULL OR e.parent_id = %(parent)s::uuid)
+      AND (%(since)s::timestamptz IS NULL OR e.inserted_at >= %(since)s)
+      AND (%(until)s::timestamptz IS NULL OR e.inserted_at < %(until)s)
+      AND (%(first_id)s::uuid IS NULL OR e.id BETWEEN %(first_id)s::uuid AND %(last_id)s::uuid)
+      AND (NOT %(top_level)s OR e.parent_id IS NULL)
+      AND (%(step)s::text IS NULL OR e.current_step = %(step)s)
+      AND (%(error)s::text IS NULL OR e.error ->> 'type' = %(error)s)
+      AND (%(contains)s::jsonb IS NULL OR e.input @> %(contains)s::jsonb)
+      AND NOT %(retrying)s AND %(stuck_for)s::double precision IS NULL
+    LIMIT %(most)s
+)) AS counted;
 
 -- name: dashboard_counts
 -- Executions by status, and of the pending ones those that are not due yet.
