@@ -7,13 +7,13 @@ import typer
 
 from durable_otp.cli.failures import CheckFailed
 from durable_otp.cli.options import AsJson, ConfigOption, DsnOption, SchemaOption
-from durable_otp.cli.queue_view import managers_of
 from durable_otp.cli.screen import print_json, say
 from durable_otp.cli.status import unknown_workflows
 from durable_otp.cli.target import Target, Where, configured, opened
 from durable_otp.client.doctor import Finding, cure, examine
 from durable_otp.config import DurableSection
 from durable_otp.errors import MigrationError
+from durable_otp.runtime.queue_view import managers_of
 from durable_otp.storage.diagnosis import Bounds
 from durable_otp.storage.migrator import Migrator
 from durable_otp.storage.nodes import Node

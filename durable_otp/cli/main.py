@@ -11,6 +11,7 @@ from durable_otp.cli import (
     cancel,
     check,
     cleanup,
+    dashboard,
     demo,
     doctor,
     event,
@@ -57,6 +58,7 @@ app.add_typer(queues.app, name="queues")
 app.add_typer(processes.app, name="processes")
 app.add_typer(schedules.app, name="schedules")
 app.add_typer(pg.app, name="pg")
+app.command("dashboard")(dashboard.dashboard)
 
 
 def _version(wanted: bool) -> None:

@@ -6,13 +6,13 @@ import typer
 
 from durable_otp.cli.failures import UsageMistake
 from durable_otp.cli.options import AsJson, ConfigOption, DsnOption, NodeOption, SchemaOption
-from durable_otp.cli.queue_view import managers_of, queue_views
 from durable_otp.cli.screen import print_json, say
 from durable_otp.cli.status import show_queues
 from durable_otp.cli.target import Target, Where, opened
 from durable_otp.cli.times import seconds_of
 from durable_otp.config.quantities import read_rate
 from durable_otp.errors import DurableError
+from durable_otp.runtime.queue_view import managers_of, queue_views
 from durable_otp.storage.limits import QueueLimits, remove_limits, set_limits
 from durable_otp.storage.queue import check_queue
 

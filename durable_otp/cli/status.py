@@ -5,9 +5,9 @@ from typing import Any
 from rich.text import Text
 
 from durable_otp.cli.options import AsJson, ConfigOption, DsnOption, SchemaOption
-from durable_otp.cli.queue_view import QueueView, queue_views
 from durable_otp.cli.screen import console, print_json, say, table
 from durable_otp.cli.target import Target, Where, opened
+from durable_otp.runtime.queue_view import QueueView, queue_views
 from durable_otp.storage.nodes import Node
 from durable_otp.storage.overview import PendingWorkflow, pending_workflows
 from durable_otp.workflow.execution import as_json

@@ -1,5 +1,6 @@
 """What an operator may set: read, checked and explained; every mistake is one sentence."""
 
+from durable_otp.config.dashboard import DashboardSection, is_loopback
 from durable_otp.config.loading import from_mapping, load
 from durable_otp.config.reference import ReferenceRow, reference
 from durable_otp.config.sections import (
@@ -14,6 +15,7 @@ from durable_otp.config.sections import (
 
 __all__ = [
     "Config",
+    "DashboardSection",
     "DurableSection",
     "QueueSection",
     "ReferenceRow",
@@ -22,6 +24,7 @@ __all__ = [
     "SleepWakerSection",
     "SupervisorSection",
     "from_mapping",
+    "is_loopback",
     "load",
     "reference",
 ]

@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from durable_otp.config.dashboard import DashboardSection, has_credentials, is_loopback
 from durable_otp.config.quantities import (
     Duration,
     JsonSize,
@@ -86,13 +87,6 @@ def check_threads(value: int) -> int:
             f"must be 1, not {value}: this version runs one execution in a worker process; raise "
             "concurrency instead"
         )
-    return value
-
-
-def check_disabled(value: bool) -> bool:  # noqa: FBT001 - pydantic's way to check a value
-    """Return whether there is a dashboard."""
-    if value:
-        raise ValueError("must be false: this version has no dashboard")
     return value
 
 
@@ -217,14 +211,6 @@ class QueueSection(_Section):
     )
 
 
-class DashboardSection(_Section):
-    """The pages that show every execution and the processes."""
-
-    enabled: Annotated[StrictBool, AfterValidator(check_disabled)] = Field(
-        default=False, description="Whether the tree serves its pages; this version has none."
-    )
-
-
 class MetricsSection(_Section):
     """A process that serves ``/metrics``, ``/healthz`` and ``/readyz``."""
 
@@ -333,6 +319,12 @@ def contradiction(config: Config) -> Fault | None:
     if durable.direct_dsn is not None and durable.dsn is None:
         return ("durable", "direct_dsn"), (
             "is set without dsn; set dsn to the pooler, or leave direct_dsn out"
+        )
+    pages = config.dashboard
+    if not is_loopback(pages.host) and not has_credentials(pages):
+        return ("dashboard", "host"), (
+            f"is {pages.host!r}, which other machines can reach; give operators, viewers or a "
+            "token, or leave it at 127.0.0.1"
         )
     if not config.queues:
         return ("queues",), "is empty; name a queue, or leave the section out for the default one"

@@ -14,6 +14,7 @@ from durable_otp.errors import text_of
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _LONGEST_VALUE = 60
+SECRETS = {("dashboard", "operators"), ("dashboard", "viewers"), ("dashboard", "token")}
 _MUST_BE = {
     "int_type": "must be a whole number",
     "bool_type": "must be true or false",
@@ -76,6 +77,7 @@ def _section_at(path: tuple[str, ...]) -> type[BaseModel]:
 def _but_is(value: Any, path: tuple[str, ...]) -> str:
     """Return the offending value, unless it may hold a password or fill the screen."""
     shown = text_of(value, repr)
-    if path[-1:] == ("dsn",) or "://" in shown or "password" in shown:
+    is_secret = path[-1:] == ("dsn",) or path[:2] in SECRETS
+    if is_secret or "://" in shown or "password" in shown:
         return ""
     return f", not {shown}" if len(shown) <= _LONGEST_VALUE else ""

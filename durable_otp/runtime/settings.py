@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from durable_otp.runtime.carried import Carried
 from durable_otp.storage.limits import QueueLimits
@@ -99,3 +100,27 @@ class MetricsSettings:
     node_id: str
     host: str
     port: int
+
+
+@dataclass(frozen=True)
+class DashboardSettings:
+    """Where pages are served, to whom, and what they know; times in seconds, sizes in bytes."""
+
+    database: DatabaseSettings
+    host: str
+    port: int
+    operators: Mapping[str, str] = field(default_factory=dict, repr=False)
+    viewers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    token: str | None = field(default=None, repr=False)
+    read_only: bool = False
+    hosts: tuple[str, ...] = ()
+    node_timeout: float = 15.0
+    stale_lock_timeout: float = 300.0
+    max_payload: int = 1024**2
+    shown: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The configuration without anything secret."""
+
+    @property
+    def has_credentials(self) -> bool:
+        """Whether anybody has to prove who they are."""
+        return bool(self.operators or self.viewers or self.token)

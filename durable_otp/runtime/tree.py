@@ -6,6 +6,7 @@ from durable_otp.config import Config
 from durable_otp.config.sections import QueueSection
 from durable_otp.otp import ChildSpec, SupervisorFlags, SupervisorSpec
 from durable_otp.runtime.carried import Carried
+from durable_otp.runtime.dashboard import dashboard, settings_of
 from durable_otp.runtime.metrics import metrics
 from durable_otp.runtime.pruner import pruner
 from durable_otp.runtime.queue_manager import queue_manager
@@ -37,6 +38,8 @@ SIBLINGS = {
 }
 SIBLING_SHUTDOWN = 5.0
 MANAGER_START_TIMEOUT = 150.0
+DASHBOARD_CONNECTIONS = 5
+DASHBOARD_START_TIMEOUT = 60.0
 
 
 def root(config: Config, dsn: str, node_id: str, workflows: tuple[Carried, ...]) -> SupervisorSpec:
@@ -55,12 +58,13 @@ def root(config: Config, dsn: str, node_id: str, workflows: tuple[Carried, ...])
     durable = config.durable
     database = DatabaseSettings(dsn, durable.schema_name, durable.direct_dsn)
     registrar_child = _registrar(config, database, node_id, title)
+    pages = [_dashboard(config, database, title)] if config.dashboard.enabled else []
     if not durable.queue_enabled:
-        return SupervisorSpec(flags, (registrar_child,))
+        return SupervisorSpec(flags, (registrar_child, *pages))
     managers = (_manager(config, database, node_id, workflows, queue) for queue in config.queues)
     siblings = (_sibling(config, database, title, name) for name in SIBLINGS)
     served = [_metrics(config, database, node_id, title)] if config.metrics.enabled else []
-    return SupervisorSpec(flags, (registrar_child, *managers, *siblings, *served))
+    return SupervisorSpec(flags, (registrar_child, *managers, *siblings, *served, *pages))
 
 
 def manager_id(queue: str) -> str:
@@ -70,11 +74,14 @@ def manager_id(queue: str) -> str:
 
 def connections(config: Config) -> tuple[int, str]:
     """Return how many connections a node may open at most, and the sum that says why."""
+    pages = DASHBOARD_CONNECTIONS if config.dashboard.enabled else 0
+    shown = f" + {pages} dashboard" if pages else ""
     if not config.durable.queue_enabled:
-        return 1, "1 registrar"
+        return 1 + pages, f"1 registrar{shown}"
     sizes = [queue.concurrency for queue in config.queues.values()]
     siblings = len(SIBLINGS) + 1 + config.metrics.enabled
-    return needed_connections(sizes, siblings=siblings)
+    count, formula = needed_connections(sizes, siblings=siblings)
+    return count + pages, formula + shown
 
 
 def _manager(
@@ -168,4 +175,14 @@ def _metrics(config: Config, database: DatabaseSettings, node_id: str, title: st
     )
     return ChildSpec(
         "metrics", metrics, args=(f"{title} metrics", settings), shutdown=SIBLING_SHUTDOWN
+    )
+
+
+def _dashboard(config: Config, database: DatabaseSettings, title: str) -> ChildSpec:
+    return ChildSpec(
+        "dashboard",
+        dashboard,
+        args=(f"{title} dashboard", settings_of(config, database)),
+        shutdown=SIBLING_SHUTDOWN,
+        start_timeout=DASHBOARD_START_TIMEOUT,
     )

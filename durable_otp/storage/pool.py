@@ -155,6 +155,8 @@ class PooledDatabase:
                 rollbacks += 1
                 if rollbacks >= REPEATS_AFTER_ROLLBACK:
                     raise
+            except psycopg.errors.QueryCanceled:
+                raise  # it took longer than its statement_timeout: once more takes as long
             except CONNECTION_LOST:
                 if replaced:
                     raise

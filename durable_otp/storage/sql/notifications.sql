@@ -45,3 +45,6 @@ SELECT count(*) AS count FROM durable.subscriptions;
 
 -- name: close_moves
 SELECT durable.close_moves();
+
+-- name: listen_nodes
+LISTEN "durable:nodes";

@@ -1,16 +1,22 @@
 """Queues as operators see them: what waits in them, who runs them, and what was set."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from durable_otp.cli.target import Target
 from durable_otp.runtime.tree_view import flatten
 from durable_otp.storage.limits import QueueLimits, all_limits
 from durable_otp.storage.nodes import ALL_NODES, Node, QueueSettings
 from durable_otp.storage.overview import all_queue_settings
 from durable_otp.storage.queue import all_stats
 from durable_otp.workflow.execution import QueueStats, as_json
+
+
+class Database(Protocol):
+    """Whoever runs operations of storage."""
+
+    def run(self, operation: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        """Run an operation and return its answer."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +69,16 @@ class QueueView:
         return as_json(self.stats) | summary | {"limits": as_json(self.limits)}
 
 
-def queue_views(target: Target, nodes: list[Node]) -> dict[str, QueueView]:
-    """Return every queue that has rows, a manager or a setting, by its name."""
-    stats = target.run(all_stats)
-    settings = target.run(all_queue_settings)
-    limits = target.run(all_limits)
+def queue_views(
+    database: Database, nodes: list[Node], stats: dict[str, QueueStats] | None = None
+) -> dict[str, QueueView]:
+    """Return every queue that has rows, a manager or a setting, by its name.
+
+    The rows are counted, unless ``stats`` says how many there are.
+    """
+    stats = database.run(all_stats) if stats is None else stats
+    settings = database.run(all_queue_settings)
+    limits = database.run(all_limits)
     managers: dict[str, list[Manager]] = {}
     for node in nodes:
         for queue, manager in managers_of(node):

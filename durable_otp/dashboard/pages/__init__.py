@@ -1,0 +1,33 @@
+"""The pages, one file each; every file says which addresses are its own."""
+
+from starlette.routing import BaseRoute
+
+from durable_otp.dashboard.pages import (
+    audit,
+    bulk,
+    doctor,
+    execution,
+    execution_actions,
+    executions,
+    inputs,
+    overview,
+    palette,
+    processes,
+    queues,
+    schedules,
+    settings,
+    sign_in,
+    stream,
+    workflows,
+)
+
+
+def routes() -> list[BaseRoute]:
+    """Return every address of the dashboard but its static files."""
+    found: list[BaseRoute] = []
+    for page in (
+        overview, workflows, executions, bulk, execution_actions, execution, inputs, schedules,
+        queues, processes, doctor, audit, settings, palette, stream, sign_in,
+    ):  # fmt: skip
+        found += page.ROUTES
+    return found

@@ -1,0 +1,90 @@
+"""The living process tree of every node: who they are, how they are, and what they are doing."""
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from durable_otp.client import Durable
+from durable_otp.dashboard.actions import Done, Order, Perform, action
+from durable_otp.dashboard.rendering import console_of, render
+from durable_otp.dashboard.tree_rows import rows_of, totals
+from durable_otp.errors import ProcessNotFound
+from durable_otp.storage.processes import Process
+
+ORDER_SECONDS = 20.0
+MOST_KEPT = 20
+
+
+def processes(request: Request) -> Response:
+    """Show the tree of every living node; ``?watch=1`` has them measured each second."""
+    console = console_of(request)
+    watch = request.query_params.get("watch") == "1"
+    budget = console.limits.shown.get("supervisor", {})
+    trees: list[dict[str, Any]] = [
+        {"node": node, "rows": rows_of(node.tree), "totals": totals(node.tree)}
+        for node in console.client.nodes(watch=watch)
+        if node.tree
+    ]
+    return render(request, "processes.html", trees=trees, budget=budget, watch=watch)
+
+
+def stacks(request: Request) -> Response:
+    """Show the stacks of a process as they were when they were asked for."""
+    text = console_of(request).stacks.get(request.path_params["id"])
+    if text is None:
+        return PlainTextResponse("These stacks are not kept any more.\n", 404)
+    return render(request, "stacks.html", text=text)
+
+
+def _meant(order: Order) -> Process:
+    """Return the very process that the page showed: its place, its pid and its start."""
+    node, path = order.path["node"], order.text("path")
+    for each in order.console.client.nodes():
+        for process in each.processes if each.id == node else ():
+            if process.path == path and str(process.pid) == order.text("pid"):
+                return process
+    raise ProcessNotFound(f"Process {order.text('pid')} ({path}) has ended meanwhile.")
+
+
+def _ordered(verb: str, words: str) -> Perform:
+    """Return what has a process restarted, stopped or killed."""
+    method = {
+        "restart": Durable.restart_process,
+        "stop": Durable.stop_process,
+        "kill": Durable.kill_process,
+    }[verb]
+
+    def perform(order: Order) -> Done:
+        process = _meant(order)
+        answer = method(order.console.client, process, timeout=ORDER_SECONDS)
+        order.console.hub.tell("nodes")
+        detail = {"path": process.path, "pid": process.pid, "answer": answer}
+        return Done(str(process), f"{process.name} {words}. {answer}", None, detail)
+
+    return perform
+
+
+def _dump(order: Order) -> Done:
+    process = _meant(order)
+    text = order.console.client.dump_stacks(process)
+    key = f"{process.node[:8]}-{process.pid}"
+    kept = order.console.stacks
+    kept.pop(key, None)
+    kept[key] = f"{process}\n\n{text}"
+    for old in list(kept)[:-MOST_KEPT]:
+        kept.pop(old, None)
+    return Done(
+        str(process), f"These are the stacks of {process.name}.", f"/processes/stacks/{key}"
+    )
+
+
+ROUTES = [
+    Route("/processes", processes),
+    Route("/processes/stacks/{id}", stacks),
+    action("/processes/{node}/restart", "restart process", _ordered("restart", "was restarted")),
+    action("/processes/{node}/stop", "stop process", _ordered("stop", "was stopped")),
+    action("/processes/{node}/kill", "kill process", _ordered("kill", "was killed")),
+    action("/processes/{node}/stacks", "dump stacks", _dump),
+]

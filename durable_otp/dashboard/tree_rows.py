@@ -1,0 +1,58 @@
+"""A node's published tree as the rows of a table, each knowing its depth. Pure."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from durable_otp.runtime.tree_view import flatten
+from durable_otp.storage.processes import ROOT
+
+
+@dataclass(frozen=True)
+class TreeRow:
+    """One process; ``guides`` say for each ancestor whether it has more children below.
+
+    ``path`` is its place in the tree, as orders to it name it.
+    """
+
+    process: dict[str, Any]
+    level: int
+    position: int
+    siblings: int
+    guides: tuple[bool, ...]
+    path: str
+
+    @property
+    def doing(self) -> str:
+        """What it does right now, in a word."""
+        process = self.process
+        if process["role"] == "worker" and process.get("execution_id"):
+            return "busy"
+        if process["role"] == "queue_manager":
+            paused = " · paused" if process.get("paused") else ""
+            return f"{process.get('busy') or 0} of {process.get('concurrency') or 0} busy{paused}"
+        return "idle" if process["role"] == "worker" and process["status"] == "up" else ""
+
+
+def rows_of(tree: dict[str, Any] | None) -> list[TreeRow]:
+    """Return every process of a tree, each after its supervisor."""
+    return list(_rows(tree, TreeRow(tree, 1, 1, 1, (), ROOT))) if tree else []
+
+
+def totals(tree: dict[str, Any] | None) -> dict[str, int]:
+    """Return how many processes are in each state, and how often they were restarted."""
+    found = list(flatten(tree)) if tree else []
+    states = Counter(str(process["status"]) for process in found)
+    restarts = sum(process.get("restarts") or 0 for process in found)
+    return {"processes": len(found), "restarts": restarts, **states}
+
+
+def _rows(process: dict[str, Any], row: TreeRow) -> Iterator[TreeRow]:
+    yield row
+    children = process.get("children") or []
+    guides = (*row.guides, row.position < row.siblings) if row.level > 1 else ()
+    for number, child in enumerate(children, start=1):
+        path = str(child["id"]) if row.path == ROOT else f"{row.path}/{child['id']}"
+        below = TreeRow(child, row.level + 1, number, len(children), guides, path)
+        yield from _rows(child, below)

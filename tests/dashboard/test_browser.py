@@ -1,0 +1,184 @@
+"""The pages in a real browser: nothing refused, nothing inaccessible, everything by keys."""
+
+import pytest
+from selenium.webdriver.common.keys import Keys
+
+from tests.support.browser import DESK, PHONE, chromium
+from tests.support.dashboard import ASKED, HOSTILE
+from tests.support.waiting import wait_until
+
+PAGES = (
+    "/", "/workflows", "/workflows/shapes", "/executions", "/inputs", "/schedules", "/queues",
+    "/processes", "/doctor", "/audit", "/settings", "/nowhere",
+)  # fmt: skip
+TABS = ("", "/flow", "/timeline", "/logs", "/data", "/history", "/events", "/family")
+LOOKS = {
+    "light": ("light", DESK),
+    "dark": ("dark", DESK),
+    "phone": ("light", PHONE),
+    "phone, dark": ("dark", PHONE),
+}
+
+pytestmark = [
+    pytest.mark.timeout(400),
+    # selenium's own connections are closed by the garbage collector
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def session_browser(session_site, tree):
+    with chromium() as browser:
+        browser.base = str(session_site.client.base_url)
+        yield browser
+
+
+@pytest.fixture
+def browser(session_browser):
+    session_browser.look()
+    session_browser.complaints()
+    return session_browser
+
+
+@pytest.fixture(scope="module")
+def scene(tree):
+    """Something on every page; return what has failed and what has shapes."""
+    failed = tree.durable.start("failing", {"word": HOSTILE})
+    shaped = tree.durable.start("shapes", {"items": [1, 2], "way": "a"})
+    tree.durable.start("asking", {"type": "form", "parts": ASKED["form"]})
+    tree.durable.start("waiting", {})
+    if not any(each.name == "hourly" for each in tree.durable.list_schedules()):
+        tree.durable.create_schedule("hourly", "waiting", "0 * * * *", input={})
+    tree.until(failed, "failed", timeout=90)
+    tree.until(shaped, "completed", timeout=90)
+    return failed, shaped
+
+
+def addresses(scene):
+    failed, shaped = scene
+    parts = [f"/executions/{failed.id}{tab}" for tab in TABS]
+    return [*PAGES, *parts, *(f"/executions/{shaped.id}{tab}" for tab in ("/flow", "/timeline"))]
+
+
+def faults(browser, path):
+    """Return what is wrong with a page."""
+    browser.open(path)
+    found = [f"{path}: {each}" for each in browser.findings()]
+    found += [f"{path}: {each}" for each in browser.complaints() if "404" not in each]
+    if browser.is_wider_than_its_window():
+        found.append(f"{path} scrolls sideways")
+    return found
+
+
+def test_a_few_pages_are_refused_nothing_and_have_no_serious_finding(browser, scene):
+    few = ("/", "/executions", "/inputs", f"/executions/{scene[0].id}")
+    assert [fault for path in few for fault in faults(browser, path)] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("look", LOOKS)
+def test_no_page_is_refused_anything_or_has_a_serious_finding(look, browser, scene):
+    browser.look(*LOOKS[look])
+    assert [fault for path in addresses(scene) for fault in faults(browser, path)] == []
+
+
+def test_a_few_pages_on_a_phone_in_the_dark(browser, scene):
+    browser.look("dark", PHONE)
+    few = ("/queues", "/processes", f"/executions/{scene[1].id}/flow")
+    assert [fault for path in few for fault in faults(browser, path)] == []
+
+
+def test_the_palette_leads_anywhere_and_does_things_by_keys(browser, tree):
+    browser.open("/")
+    browser.press("k", hold=Keys.CONTROL)
+    browser.press(*"workfl")
+    wait_until(lambda: "Workflows" in browser.find("#palette-list").text, what="the hit")
+    browser.press(Keys.ENTER)
+    browser.at("/workflows")
+    browser.press("k", hold=Keys.CONTROL)
+    browser.press(*"pause queue other")
+    wait_until(lambda: "pause queue other" in browser.find("#palette-list").text, what="the order")
+    marked = browser.find("#palette-field").get_attribute("aria-activedescendant")
+    assert browser.find(f"#{marked}").get_attribute("aria-selected") == "true"
+    browser.press(Keys.ENTER)
+    browser.sees("Queue other is paused")
+    tree.durable.resume_queue("other")
+    browser.press("k", hold=Keys.CONTROL)
+    browser.press(Keys.ESCAPE)
+    assert not browser.find("#palette").get_attribute("open")
+
+
+def test_pages_rows_and_search_are_reached_by_keys(browser, scene):
+    browser.open("/")
+    browser.press("g", "e")
+    browser.at("/executions")
+    browser.press("/")
+    assert "workflow" in browser.said()
+    browser.press(*"failing", Keys.ENTER)
+    browser.at("workflow=failing")
+    browser.press("j", "j", "k", Keys.ENTER)
+    browser.at("/executions/0")
+    assert "failing" in browser.text()
+    browser.press("?")
+    assert browser.find("#help").get_attribute("open") is not None
+    browser.press(Keys.ESCAPE)
+
+
+def test_an_execution_is_cancelled_by_keys_and_escape_keeps_it(browser, tree):
+    handle = tree.durable.start("waiting", {})
+    tree.until(handle, "waiting", timeout=60)
+    browser.open(f"/executions/{handle.id}")
+    opener = browser.tab_to("Cancel…")
+    browser.press(Keys.ENTER)
+    assert browser.find("#cancel").get_attribute("open") is not None
+    browser.press(Keys.ESCAPE)
+    assert browser.driver.switch_to.active_element == opener  # the focus is given back
+    browser.press(Keys.ENTER)
+    browser.press(*"by hand")
+    browser.tab_to("Cancel it")
+    browser.press(Keys.ENTER)
+    browser.sees("Cancelled")
+    assert handle.execution().error["message"] == "by hand"
+
+
+def test_a_question_is_answered_by_keys(browser, tree):
+    handle = tree.durable.start("asking", {"type": "form", "parts": ASKED["form"]})
+    tree.until(handle, "waiting", timeout=60)
+    browser.open(f"/executions/{handle.id}")
+    browser.tab_to("field-0")
+    browser.press(*"12", Keys.ENTER)
+    browser.sees("Answered")
+    assert tree.until(handle, "completed", timeout=60).output["answer"]["amount"] == 12
+
+
+def test_a_page_shows_what_happens_and_keeps_what_was_opened(browser, tree):
+    queue = "seen live"
+    browser.open(f"/executions?queue={queue}")
+    browser.sees("live")
+    assert "No executions match" in browser.text()
+    browser.driver.execute_script("document.querySelector('details.more').open = true")
+    browser.driver.execute_script("window.same = true")
+    tree.durable.start("waiting", {}, queue=queue)
+    browser.sees("1 execution")
+    box = browser.find("input[name=selected]")
+    box.click()
+    tree.durable.start("waiting", {}, queue=queue)
+    browser.sees("2 executions")
+    assert browser.driver.execute_script("return window.same")  # not loaded again
+    assert browser.find("details.more").get_attribute("open")
+    assert (
+        browser.driver.execute_script(
+            "return document.querySelectorAll('input[name=selected]:checked').length"
+        )
+        == 1
+    )
+
+
+def test_the_theme_is_kept(browser):
+    browser.look("light")
+    browser.open("/")
+    browser.find("#theme").click()
+    browser.open("/queues")
+    assert browser.find("html").get_attribute("data-theme") == "dark"
+    browser.find("#theme").click()
+    assert browser.find("html").get_attribute("data-theme") == "light"

@@ -1,0 +1,60 @@
+"""Orders to processes from the page: carried out by the node, to the process that was shown."""
+
+import re
+
+from tests.support.tree import is_gone
+from tests.support.waiting import wait_until
+
+
+def node_of(tree):
+    (row,) = tree.sql("SELECT id FROM {s}.nodes")
+    return row["id"]
+
+
+def shown(site, pid):
+    """Return whether a process is on the page."""
+    return f'<td class="num mono">{pid}</td>' in site.page("/processes")
+
+
+def test_a_process_is_killed_and_its_successor_is_shown_with_a_restart(site, tree):
+    node, pid = node_of(tree), tree.child("sleep_waker")["pid"]
+    text = site.do(f"/processes/{node}/kill", path="sleep_waker", pid=pid, next="/processes")
+    assert "was killed" in text
+    assert is_gone(pid)
+    fresh = tree.replaced("sleep_waker", pid)["pid"]
+    wait_until(lambda: shown(site, fresh), what="the successor")
+    assert not shown(site, pid)
+
+
+def test_a_worker_is_restarted_and_a_manager_s_queue_is_named(site, tree):
+    node, worker = node_of(tree), tree.workers("other")[0]
+    path = f"queue other/{worker['id']}"
+    assert f'value="{path}"' in site.page("/processes")
+    text = site.do(f"/processes/{node}/restart", path=path, pid=worker["pid"])
+    assert "was restarted" in text
+    wait_until(lambda: is_gone(worker["pid"]), what="its end")
+
+
+def test_a_stack_is_shown_and_the_process_goes_on(site, tree):
+    node, pid = node_of(tree), tree.child("scheduler")["pid"]
+    text = site.do(f"/processes/{node}/stacks", path="scheduler", pid=pid)
+    assert "recurring.py" in text
+    assert not is_gone(pid)
+    assert site.page("/processes/stacks/none", 404)
+
+
+def test_a_process_that_has_been_replaced_is_left_alone(site, tree):
+    node = node_of(tree)
+    pid = tree.child("pruner")["pid"]
+    for wrong in ({"path": "pruner", "pid": pid + 1}, {"path": "nobody", "pid": pid}):
+        assert "has ended meanwhile" in site.do(f"/processes/{node}/kill", **wrong)
+    assert not is_gone(pid)
+    assert "has ended meanwhile" in site.do("/processes/nowhere/kill", path="pruner", pid=pid)
+
+
+def test_processes_are_measured_each_second_while_somebody_asks_for_it(site, tree):
+    def measured():
+        text = site.page("/processes?watch=1")
+        return re.search(r'<td class="num">\d+\.\d MB</td>', text)
+
+    wait_until(measured, what="the memory of a process")
