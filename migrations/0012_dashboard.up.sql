@@ -19,8 +19,8 @@ DECLARE
     only_measured boolean := false;
 BEGIN
     IF TG_OP = 'UPDATE' THEN
-        only_measured := regexp_replace(OLD.tree::text, measured, '', 'g')
-            IS NOT DISTINCT FROM regexp_replace(NEW.tree::text, measured, '', 'g');
+        only_measured := coalesce(regexp_replace(OLD.tree::text, measured, '', 'g'), '')
+            = coalesce(regexp_replace(NEW.tree::text, measured, '', 'g'), '');
     END IF;
     PERFORM pg_notify('durable:nodes', CASE WHEN only_measured THEN 'usage' ELSE '' END);
     RETURN NULL;
