@@ -23,7 +23,7 @@ from bench.soak.judge import Verdict, judge
 from bench.soak.nemesis import KINDS, Blow, Field, Nemesis
 from bench.soak.nodes import MARK, ROOT, Node, left_over
 from bench.soak.server import Server
-from bench.soak.workflows import DSN, LEDGER, PLACE
+from bench.soak.workflows import DSN, LEDGER, PLACE, remove_memory_groups
 from durable_otp import Durable
 from tests.support.chaos import ChaosProxy
 from tests.support.ledger import Ledger
@@ -220,6 +220,7 @@ class Soak:
 
     def _end_nodes(self) -> None:
         self._over.set()
+        remove_memory_groups()
         for node in self._nodes:
             _tell(f"stopping {node.name}: {node.stop()}")
 

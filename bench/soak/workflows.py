@@ -25,6 +25,7 @@ ENDURING = {"max_crashes": 100_000}
 MAX_CRASHES = 3
 SCHEDULED = "soak"
 MEMORY = Path("/sys/fs/cgroup/memory")
+GROUP = "durable-soak-"
 OOM_BYTES = 160 << 20
 
 line = Workflow("line", **ENDURING)
@@ -222,7 +223,7 @@ def tick(ctx: Context) -> None:
 
 def run_out_of_memory() -> None:
     """Be killed by the kernel for memory, or by hand where no limit can be set."""
-    group = MEMORY / f"durable-soak-{os.getpid()}"
+    group = MEMORY / f"{GROUP}{os.getpid()}"
     with suppress(OSError):
         group.mkdir()
         (group / "memory.limit_in_bytes").write_text(str(OOM_BYTES))
@@ -230,6 +231,13 @@ def run_out_of_memory() -> None:
         hoard = [bytearray(8 << 20) for _ in range(64)]
         hoard.clear()
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def remove_memory_groups() -> None:
+    """Remove the limits of processes that are gone; one in use stays."""
+    for group in MEMORY.glob(f"{GROUP}*"):
+        with suppress(OSError):
+            group.rmdir()
 
 
 def close_everything() -> None:
