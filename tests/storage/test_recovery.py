@@ -50,6 +50,29 @@ def test_a_recovered_execution_is_claimed_under_another_token(tables, database):
     assert tables.status(id_) == "running"
 
 
+@pytest.mark.parametrize("lost", ["stale", "with its holder"])
+def test_who_loses_its_claim_keeps_its_turn_once(tables, database, lost):
+    id_ = tables.add("running", due_in=-7200, locked_by="dead")
+    due = tables.row(id_)["scheduled_at"]
+    for interruptions in (1, 2):
+        backdate(tables, id_)
+        if lost == "stale":
+            database.run(queue.recover_stale_locks, 300)
+        else:
+            database.run(queue.recover_claims, ["dead"])
+        row = tables.row(id_)
+        assert row["interruptions"] == interruptions
+        assert (row["scheduled_at"] == due) is (interruptions == 1)
+        database.run(queue.fetch_jobs, "default", 1, "dead", None)
+
+
+def test_what_is_given_back_uncounted_keeps_its_turn_however_often(tables, database):
+    id_ = tables.add("running", due_in=-7200, locked_by="dead", interruptions=3)
+    due = tables.row(id_)["scheduled_at"]
+    database.run(queue.recover_claims, ["dead"], counted=False)
+    assert (tables.row(id_)["scheduled_at"], tables.row(id_)["interruptions"]) == (due, 3)
+
+
 def test_the_last_interruption_is_final_and_says_so(tables, database):
     id_ = tables.add("running", interruptions=19, watched=True)
     other = tables.add("running", interruptions=18)

@@ -174,7 +174,8 @@ FROM beating LEFT JOIN durable.workflow_executions e ON e.id = beating.id;
 -- A claim whose holder has not refreshed it for the timeout goes back and is counted. `live` names
 -- the managers whose own beat is moving: their claims are theirs, however old they look. In the order
 -- of the index: in that of the ids, the planner walks all ids there are in the hope of meeting a few
--- claims (7.5 s with 6 million rows). What is locked is skipped, so no order is needed.
+-- claims (7.5 s with 6 million rows). What is locked is skipped, so no order is needed. Who loses its
+-- claim once keeps its turn; who loses it again may be the reason, and goes behind the others.
 WITH stale AS MATERIALIZED (
     SELECT e.id, e.status, e.interruptions,
            coalesce((SELECT max(s.position) FROM durable.step_executions s
@@ -205,8 +206,9 @@ WITH stale AS MATERIALIZED (
         completed_at = CASE decided.failed_status WHEN 'failed' THEN durable.now() END,
         queue = CASE decided.failed_status WHEN 'compensating' THEN coalesce(e.home_queue, e.queue)
                                            ELSE e.queue END,
-        scheduled_at = durable.now(), updated_at = durable.now(),
-        interruptions = e.interruptions + 1, interruption_position = decided.position,
+        scheduled_at = CASE WHEN e.interruptions = 0 AND decided.failed_status IS NULL
+                            THEN coalesce(e.scheduled_at, durable.now()) ELSE durable.now() END,
+        updated_at = durable.now(), interruptions = e.interruptions + 1, interruption_position = decided.position,
         lock_token = NULL, locked_by = NULL, locked_at = NULL, begun = NULL
     FROM decided
     WHERE e.id = decided.id
@@ -256,8 +258,9 @@ WITH held AS MATERIALIZED (
         completed_at = CASE decided.failed_status WHEN 'failed' THEN durable.now() END,
         queue = CASE decided.failed_status WHEN 'compensating' THEN coalesce(e.home_queue, e.queue)
                                            ELSE e.queue END,
-        scheduled_at = durable.now(), updated_at = durable.now(),
-        interruptions = e.interruptions + %(counted)s,
+        scheduled_at = CASE WHEN e.interruptions * %(counted)s = 0 AND decided.failed_status IS NULL
+                            THEN coalesce(e.scheduled_at, durable.now()) ELSE durable.now() END,
+        updated_at = durable.now(), interruptions = e.interruptions + %(counted)s,
         interruption_position = CASE %(counted)s WHEN 0 THEN e.interruption_position
                                                  ELSE decided.position END,
         lock_token = NULL, locked_by = NULL, locked_at = NULL, begun = NULL
