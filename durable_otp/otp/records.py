@@ -17,7 +17,8 @@ State = Literal["up", "undefined", "restarting"]
 class Record:
     """One child: its specification, its process if it has one, and its history.
 
-    ``starting`` is a process that has not acknowledged its start; ``ticket`` belongs to the
+    ``starting`` is a process that has not acknowledged its start, ``let_go`` one whose end is not
+    followed by a restart; ``ticket`` belongs to the
     attempt to restart that is waiting, if any; ``failures`` and ``slow_attempts`` count for the
     two backoff curves.
     """
@@ -26,6 +27,7 @@ class Record:
     state: State = "undefined"
     child: Child | None = None
     starting: Child | None = None
+    let_go: Child | None = None
     restarts: int = 0
     last_exit: str | None = None
     failures: int = 0

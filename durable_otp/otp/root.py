@@ -18,9 +18,11 @@ from durable_otp.events import emit
 from durable_otp.otp import linux, loop, process, program
 from durable_otp.otp.calls import SupervisorEvent
 from durable_otp.otp.child_spec import DynamicSupervisorSpec, SupervisorSpec
+from durable_otp.otp.errors import NotSupported
 from durable_otp.otp.link import Message
 from durable_otp.otp.process import Child
 from durable_otp.otp.server import Server, until_finished
+from durable_otp.otp.supervisor import SupervisorActor
 
 
 class RootHooks:
@@ -87,6 +89,23 @@ class Root:
     def child(self, child_id: str) -> Child | None:
         """Return the running child of the root of this id."""
         return self.server.actor.child(child_id)
+
+    async def end_child(self, child_id: str, child: Child, seconds: float) -> bool:
+        """Have this process end as its specification says, and its place kept without one.
+
+        Unlike ``terminate_child`` it keeps no other child waiting, however long it takes. Returns
+        False, and has it restarted if it ends later, when it has not ended after ``seconds``.
+        """
+        actor = self.server.actor
+        if not isinstance(actor, SupervisorActor):
+            raise NotSupported("end_child")
+        actor.let_go(child_id, child)
+        stopping = asyncio.ensure_future(child.stop())
+        ends: set[asyncio.Future[Any]] = {stopping, child.exited}
+        await asyncio.wait(ends, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if not child.exited.done():
+            actor.let_go(child_id, None)
+        return child.exited.done()
 
     def send(
         self, child_id: str, kind: str, fields: dict[str, Any] | None = None, body: bytes = b""

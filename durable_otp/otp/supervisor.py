@@ -18,7 +18,7 @@ from durable_otp.clock import monotonic
 from durable_otp.otp import process, restart
 from durable_otp.otp.calls import ChildCounts, ChildInfo, SupervisorEvent
 from durable_otp.otp.child_spec import ChildSpec, SupervisorSpec
-from durable_otp.otp.errors import NoProcess, NotFound, Restarting, Running, StartFailed
+from durable_otp.otp.errors import NoProcess, Restarting, Running, StartFailed
 from durable_otp.otp.exit_reason import ExitReason, Shutdown, StartFailure, to_fields
 from durable_otp.otp.link import Message
 from durable_otp.otp.process import Child, Ignored, Ready
@@ -92,15 +92,13 @@ class SupervisorActor:
         """
         return await self._ask(lambda: self._start_child(spec))
 
-    async def terminate_child(self, child_id: str, *, process: Child | None = None) -> None:
+    async def terminate_child(self, child_id: str) -> None:
         """Stop a child; its place is kept, unless it is temporary. Cancels a restart.
-
-        With ``process``, only if it is this one still that runs in the child's place.
 
         Raises:
             NotFound: there is no such child.
         """
-        await self._ask(lambda: self._terminate_child(child_id, process))
+        await self._ask(lambda: self._terminate_child(child_id))
 
     async def restart_child(self, child_id: str) -> Child | None:
         """Start a child that is not running, in its place; None when it had nothing to do.
@@ -195,10 +193,8 @@ class SupervisorActor:
             self.table.records.append(record)
         return record.child
 
-    async def _terminate_child(self, child_id: str, only: Child | None) -> None:
+    async def _terminate_child(self, child_id: str) -> None:
         record = self.table.find(child_id)
-        if only is not None and record.child is not only:
-            raise NotFound(child_id)
         await self._stop_record(record)
         self.table.settle(record)
 
@@ -230,7 +226,7 @@ class SupervisorActor:
         if child.spec.type == "supervisor":
             await process.orphans_gone()  # what it left must be gone before its replacement starts
         reason = child.exited.result()
-        if restart.should_restart(record.spec.restart, reason):
+        if record.let_go is not child and restart.should_restart(record.spec.restart, reason):
             record.state = "restarting"
             self.table.forgive(record, monotonic() - child.started_at)
             await self._restart(record)
@@ -382,6 +378,10 @@ class SupervisorActor:
 
     def _emit(self, name: str, child_id: str, **facts: Any) -> None:
         self._on_event(SupervisorEvent(name, child_id, facts))
+
+    def let_go(self, child_id: str, child: Child | None) -> None:
+        """Have this process not restarted when it ends; None: have it restarted after all."""
+        self.table.find(child_id).let_go = child
 
     def child(self, child_id: str) -> Child | None:
         """Return the running child of this id, if there is one."""

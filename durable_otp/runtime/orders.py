@@ -173,14 +173,14 @@ async def _order_child(order: Order, root: Root, clocks: tuple[datetime, float])
     child = root.child(child_id)
     match order.verb:
         case Verb.RESTART:
-            return await _restart(child_id, child, root)
+            return await _restart(order, child, root)
         case Verb.STOP if child_id == REGISTRAR:
             raise Refusal(
                 Status.REFUSED,
                 "Without its registrar a node hears no commands; restart it, or stop the root.",
             )
         case Verb.STOP if child is not None:
-            await root.call("terminate_child", child_id, process=child)
+            await _end(order, child, root)
             return Result(
                 Status.DONE,
                 f"{child_id!r} (process {child.pid}) has stopped, until it is restarted.",
@@ -190,13 +190,22 @@ async def _order_child(order: Order, root: Root, clocks: tuple[datetime, float])
     return await kill(child, child_id) if order.verb == Verb.KILL else await stacks(child, child_id)
 
 
-async def _restart(child_id: str, child: Child | None, root: Root) -> Result:
-    root.send(child_id, messages.STAY)
+async def _restart(order: Order, child: Child | None, root: Root) -> Result:
+    root.send(order.target, messages.STAY)
     if child is not None:
-        await root.call("terminate_child", child_id, process=child)
-    started = await root.call("restart_child", child_id)
+        await _end(order, child, root)
+    started = await root.call("restart_child", order.target)
     before = f" instead of {child.pid}" if child is not None else ""
-    return Result(Status.DONE, f"{child_id!r} runs as process {started.pid}{before}.")
+    return Result(Status.DONE, f"{order.target!r} runs as process {started.pid}{before}.")
+
+
+async def _end(order: Order, child: Child, root: Root) -> None:
+    if not await root.end_child(order.target, child, order.seconds):
+        raise Refusal(
+            Status.FAILED,
+            f"{order.target!r} (process {child.pid}) was told to end and has not in "
+            f"{order.seconds:.0f} s; when it does, it is started again.",
+        )
 
 
 async def kill(child: Child, name: str) -> Result:

@@ -60,6 +60,10 @@ class Registrar:
 
     def run_once(self) -> float:
         """Publish, and take commands; return the seconds until there is more to do."""
+        beat_every = self._settings.node_timeout / 3
+        if monotonic() >= self._looked + beat_every:
+            self._looked = monotonic()
+            self._desk.look_soon()  # a notification may be lost with its connection
         self._desk.run_once()
         if self._workflows and self._workflows != self._published:
             self._database.run(publish, [messages.as_published(each) for each in self._workflows])
@@ -73,10 +77,6 @@ class Registrar:
         self._beat += 1
         is_watched = self._database.run(publish_node, self._node(), self._beat)
         self._last = monotonic()
-        beat_every = self._settings.node_timeout / 3
-        if beat_every <= self._last - self._looked:
-            self._looked = self._last
-            self._desk.look_soon()  # a notification may be lost with its connection
         self._every = min(beat_every, MEASURED_EVERY) if is_watched else beat_every
         return self._every
 
