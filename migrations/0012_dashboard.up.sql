@@ -19,8 +19,8 @@ DECLARE
     only_measured boolean := false;
 BEGIN
     IF TG_OP = 'UPDATE' THEN
-        only_measured := coalesce(regexp_replace(OLD.tree::text, measured, '', 'g'), '')
-            = coalesce(regexp_replace(NEW.tree::text, measured, '', 'g'), '');
+        only_measured := coalesce(regexp_replace(NEW.tree::text, measured, '', 'g'), '')
+            = coalesce(regexp_replace(OLD.tree::text, measured, '', 'g'), '');
     END IF;
     PERFORM pg_notify('durable:nodes', CASE WHEN only_measured THEN 'usage' ELSE '' END);
     RETURN NULL;
@@ -28,5 +28,6 @@ END
 $$;
 CREATE TRIGGER nodes_changed AFTER UPDATE ON durable.nodes
     FOR EACH ROW WHEN (OLD.tree IS DISTINCT FROM NEW.tree) EXECUTE FUNCTION durable.tell_nodes();
+-- By row: an INSERT that becomes an UPDATE, as each beat does, fires a statement's trigger as well.
 CREATE TRIGGER nodes_came_or_went AFTER INSERT OR DELETE ON durable.nodes
-    FOR EACH STATEMENT EXECUTE FUNCTION durable.tell_nodes();
+    FOR EACH ROW EXECUTE FUNCTION durable.tell_nodes();

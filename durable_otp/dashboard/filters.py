@@ -10,11 +10,11 @@ from typing import Any
 from durable_otp.storage.dashboard import Facets
 from durable_otp.storage.identity import is_id
 from durable_otp.storage.reports import SHORTEST_ID_PREFIX, Filters
-from durable_otp.workflow.state import State
+from durable_otp.workflow.state import FINAL, State
 
 RANGES = {"15m": 900, "1h": 3600, "24h": 86_400, "7d": 604_800, "30d": 2_592_000}
-ENDED_BADLY_OR_ALIVE = tuple(state for state in State if state is not State.COMPLETED)
-"""What can have an error: of a million that completed, none has to be looked at."""
+FAILED = tuple(FINAL - {State.COMPLETED} | {State.COMPENSATING})
+"""What can have an error: of a million that completed or wait, none has to be looked at."""
 STUCK = {"1m": 60, "10m": 600, "1h": 3600, "24h": 86_400}
 TEXTS = ("workflow", "queue", "step", "error")
 _NOT_HEX = re.compile(r"[^0-9a-f-]")
@@ -74,7 +74,7 @@ class Asked:
             since, until = now - timedelta(seconds=RANGES[self.range]), None
         base = Filters(
             workflow=self.texts.get("workflow"),
-            status=self.statuses or (ENDED_BADLY_OR_ALIVE if "error" in self.texts else None),
+            status=self.statuses or (FAILED if "error" in self.texts else None),
             queue=self.texts.get("queue"),
             parent=self.parent or None,
             since=since,

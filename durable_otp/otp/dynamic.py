@@ -32,6 +32,7 @@ class _Place:
     latest: Child | None = None
     """The last that has started, though it may have ended since."""
     restarts: int = 0
+    last_exit: str | None = None
     failures: int = 0
     lived: float = 0.0
     gone: asyncio.Event = field(default_factory=asyncio.Event)
@@ -175,6 +176,7 @@ class DynamicSupervisor:
         self._emit("hung", child, pid=child.pid, watchdog=child.spec.watchdog)
 
     def _exited(self, place: _Place, child: Child, reason: ExitReason) -> None:
+        place.last_exit = str(reason)
         if place.starting is not child and child.is_ready:
             self._report_end(place, child, reason)
 
@@ -317,6 +319,7 @@ def _node(place: _Place) -> dict[str, Any]:
         "pid": child.pid if child else None,
         "status": "running" if child else "restarting",
         "restarts": place.restarts,
+        "last_exit": place.last_exit,
         "started_at": child.started_at if child else None,
         "children": [],
         **(child.state if child else {}),

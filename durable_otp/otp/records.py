@@ -29,6 +29,7 @@ class Record:
     starting: Child | None = None
     let_go: Child | None = None
     restarts: int = 0
+    last_exit: str | None = None
     failures: int = 0
     slow_attempts: int = 0
     ticket: object = None
@@ -141,6 +142,7 @@ def _node(record: Record) -> dict[str, Any]:
         "pid": child.pid if child else None,
         "status": status,
         "restarts": record.restarts,
+        "last_exit": record.last_exit,
         "started_at": child.started_at if child else None,
         "children": [],
         **(child.state if child else {}),

@@ -351,6 +351,7 @@ class SupervisorActor:
 
     def _exited(self, record: Record, child: Child, reason: ExitReason) -> None:
         self._on_exit(child)
+        record.last_exit = str(reason)
         if record.starting is not child and child.is_ready:
             self._report_end(record, child, reason)
 

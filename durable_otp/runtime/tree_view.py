@@ -10,6 +10,7 @@ from durable_otp.workflow.execution import instant_text
 MANAGER = "queue "
 STATUS = {"running": "up", "undefined": "down", "stopped": "down"}
 FIELDS = ("id", "role", "pid", "status", "restarts", "started_at", "cpu_percent", "rss_bytes")
+LONGEST_EXIT = 200
 LATER_FIELDS = {
     "queue_manager": ("queue", "concurrency", "busy", "paused"),
     "worker": ("execution_id", "workflow", "step"),
@@ -26,6 +27,7 @@ def view(node: Node, now: datetime, monotonic: float) -> Node:
     """
     role = _role(node)
     shown: Node = {field: node.get(field) for field in FIELDS}
+    shown["last_exit"] = (node.get("last_exit") or "")[:LONGEST_EXIT] or None
     shown["role"] = role
     shown["status"] = _status(node)
     shown["started_at"] = start_text(node.get("started_at"), now, monotonic)

@@ -82,12 +82,6 @@ def test_no_page_is_refused_anything_or_has_a_serious_finding(look, browser, sce
     assert [fault for path in addresses(scene) for fault in faults(browser, path)] == []
 
 
-def test_a_few_pages_on_a_phone_in_the_dark(browser, scene):
-    browser.look("dark", PHONE)
-    few = ("/queues", "/processes", f"/executions/{scene[1].id}/flow")
-    assert [fault for path in few for fault in faults(browser, path)] == []
-
-
 def test_the_palette_leads_anywhere_and_does_things_by_keys(browser, tree):
     browser.open("/")
     browser.press("k", hold=Keys.CONTROL)

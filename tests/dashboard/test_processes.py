@@ -23,6 +23,7 @@ def test_a_process_is_killed_and_its_successor_is_shown_with_a_restart(site, tre
     assert is_gone(pid)
     fresh = tree.replaced("sleep_waker", pid)["pid"]
     wait_until(lambda: shown(site, fresh), what="the successor")
+    wait_until(lambda: ">killed" in site.page("/processes"), what="how the one before ended")
     assert not shown(site, pid)
 
 

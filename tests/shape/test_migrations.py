@@ -70,7 +70,7 @@ def test_migrations_are_written_for_the_schema_durable_alone():
         assert all(name.startswith(("durable.", "NEW.", "moved.")) for name in named), named
 
 
-def test_a_wheel_carries_the_migrations_and_the_statements(tmp_path):
+def test_a_wheel_carries_the_migrations_the_statements_and_the_pages(tmp_path):
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
     command += ["--no-build-isolation", "--no-index", "--wheel-dir", str(tmp_path), str(ROOT)]
     subprocess.run(command, check=True, capture_output=True, timeout=100)
@@ -79,6 +79,9 @@ def test_a_wheel_carries_the_migrations_and_the_statements(tmp_path):
     written = {f"durable_otp/migrations/{path.name}" for path in (ROOT / "migrations").iterdir()}
     statements = (ROOT / "durable_otp/storage/sql").iterdir()
     written |= {f"durable_otp/storage/sql/{path.name}" for path in statements}
+    pages = ROOT / "durable_otp/dashboard"
+    drawn = [*(pages / "templates").iterdir(), *(pages / "static").rglob("*.*")]
+    written |= {str(path.relative_to(ROOT)) for path in drawn}
     assert written <= packed
     zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
     program = "from durable_otp.storage.migrator import migrations_directory as m; print(m())"
