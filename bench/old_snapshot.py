@@ -46,7 +46,7 @@ class Queue:
         """Claim and finish so many, by the hundred."""
         self._run(FILL, count)
         for _ in range(count // 100):
-            await self._claims.fetch(100)
+            await self._claims.fetch(100, is_limited=False)
             self._run(FINISH)
 
     async def claim(self, count: int) -> list[float]:
@@ -55,7 +55,7 @@ class Queue:
         self._run(FILL, count)
         for number in range(count):
             started = monotonic()
-            (_,) = await self._claims.fetch(1)
+            (_,) = (await self._claims.fetch(1, is_limited=False)).claims
             await self._database.run(next_due, "default")
             took.append(monotonic() - started)
             if number % 20 == 0:

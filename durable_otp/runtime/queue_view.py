@@ -66,7 +66,8 @@ class QueueView:
             for each in self.managers
         ]
         summary = {"paused": self.paused, "concurrency": self.concurrency, "nodes": nodes}
-        return as_json(self.stats) | summary | {"limits": as_json(self.limits)}
+        limits = {} if self.limits.are_none else {"limits": as_json(self.limits)}
+        return as_json(self.stats) | summary | limits
 
 
 def queue_views(

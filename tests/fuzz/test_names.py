@@ -93,8 +93,9 @@ def test_a_workflow_of_any_name_runs_or_is_refused(
     execution = bench.client.get_execution(run(bench, on_default), steps=True)
     assert execution.status == State.COMPLETED, execution.error
     assert execution.output == {step: 1}
-    started = bench.client.start(workflow, idempotency_key="k")
-    assert bench.client.start(workflow, idempotency_key="k").id == started.id
+    with Durable(bench.client.dsn, schema=bench.client.schema) as client:  # of no other definition
+        started = client.start(workflow, idempotency_key="k")
+        assert client.start(workflow, idempotency_key="k").id == started.id
     (found,) = bench.client.list_executions(workflow=name, status="pending")
     assert (found.id, found.queue, found.version) == (started.id, queue, version)
     assert [job.id for job in bench.adapter.fetch_jobs(queue, 5, "node")] == [started.id]
@@ -302,7 +303,7 @@ def test_a_schema_of_any_name_works_by_itself_or_is_refused(
             plain = workflow_of("w", "1", "a", "default")
             assert client.start(plain).status() == State.PENDING
             assert client.count_executions() == 1
-            assert client._database.run(nodes.live_nodes, 1.0) == []
+            assert client._database.run(nodes.live_nodes) == []
             client.migrate(to=0)
             assert client.schema_version() == 0
     assert everything(bystander, name) == before

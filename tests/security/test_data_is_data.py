@@ -36,6 +36,8 @@ IMPORTERS = {
     "__init__.py",
     "otp/__init__.py",
     "testing/__init__.py",  # names of their own
+    "cli/dashboard.py",  # the pages, which are an extra
+    "runtime/dashboard.py",
     "workflow/registry.py",  # the `workflows` of a configuration; `run module:attribute`
     "runtime/claims.py",  # the `adapter` of a configuration
     "runtime/node.py",  # `preload`

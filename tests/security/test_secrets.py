@@ -22,12 +22,13 @@ from psycopg import conninfo
 
 from durable_otp import AsyncDurable, ConfigError, Durable, DurableError, Runtime, default_adapter
 from durable_otp.config import from_mapping, load
-from durable_otp.engine.failure import LONGEST_MESSAGE, LONGEST_STACKTRACE, describe
+from durable_otp.engine.failure import LONGEST_STACKTRACE, describe
 from durable_otp.errors import holds_password, without_passwords
 from durable_otp.storage.connecting import may_be_overheard
 from durable_otp.storage.database import Database
 from durable_otp.storage.migrator import Migrator
 from durable_otp.storage.pool import PooledDatabase
+from durable_otp.workflow.stored_text import LONGEST_MESSAGE
 from tests.golden.journal import take
 from tests.support.cli import PROGRAM, Project, clean_environment
 from tests.support.command_line import command

@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from psycopg import conninfo
 
+from tests.support.chaos import ChaosProxy
 from tests.support.waiting import wait_until
 
 PROGRAM = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin")
@@ -25,9 +26,12 @@ needs_pgbouncer = pytest.mark.skipif(
 @contextmanager
 def pgbouncer(dsn: str, *, pool_size: int = 3) -> Iterator[str]:
     """Give the DSN of a PgBouncer that lends ``pool_size`` sessions for a transaction at a time."""
-    with tempfile.TemporaryDirectory(prefix="durable-otp-pgbouncer-") as directory:
+    with (
+        tempfile.TemporaryDirectory(prefix="durable-otp-pgbouncer-") as directory,
+        _reachable(dsn) as reachable,
+    ):
         place, port = Path(directory), _free_port()
-        settings = _write(place, dsn, port, pool_size)
+        settings = _write(place, reachable, port, pool_size)
         as_user = {"user": "nobody", "group": _group("nobody")} if os.getuid() == 0 else {}
         for path in (place, *place.iterdir()):
             path.chmod(0o755 if path.is_dir() else 0o644)
@@ -63,6 +67,18 @@ server_idle_timeout = 1
 """
     )
     return settings
+
+
+@contextmanager
+def _reachable(dsn: str) -> Iterator[str]:
+    """Give a DSN that any user of this machine reaches: a socket may lie where only root may go."""
+    server = conninfo.conninfo_to_dict(dsn)
+    host, port = str(server.get("host") or ""), int(server.get("port") or 5432)
+    if not host.startswith("/"):
+        yield dsn
+        return
+    with ChaosProxy((host, port)) as relay:
+        yield conninfo.make_conninfo(dsn, host=relay.host, port=relay.port)
 
 
 def _group(user: str) -> int:

@@ -128,10 +128,14 @@ class Model:
 
     def give_back(self, row: Row, delay: float = 0.0) -> None:
         """Let go of a claim; it is due again after a while."""
+        self.release(row)
+        self._become_due(row, delay)
+
+    def release(self, row: Row) -> None:
+        """Let go of a claim; it keeps its turn."""
         self._let_go(row)
         if row.status is State.RUNNING:
             row.status = State.PENDING
-        self._become_due(row, delay)
 
     def sleep(self, row: Row, seconds: float) -> None:
         self._let_go(row)
@@ -198,6 +202,8 @@ class Model:
             row.interruptions += 1
             if row.status is State.RUNNING and row.interruptions >= MAX_INTERRUPTIONS:
                 self.fail(row)
+            elif row.interruptions == 1:
+                self.release(row)
             else:
                 self.give_back(row)
 

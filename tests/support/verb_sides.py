@@ -141,7 +141,7 @@ class BothSides:
         holds = self.model.holds(row, token, *HELD)
         assert self.run(connection, settlement.release, [(row.id, token)]) == holds
         if holds:
-            self.model.give_back(row)
+            self.model.release(row)
 
     def crash(self, connection: int, row: Row, token: str, name: str, either: bool) -> None:
         condemned, again = new_id(), new_id()
