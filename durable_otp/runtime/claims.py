@@ -42,11 +42,9 @@ class Claims(Protocol):
 class DatabaseClaims:
     """Claims straight from PostgreSQL."""
 
-    def __init__(
-        self, database: AsyncDatabase, queue: str, manager: str, *, poll_interval: float = 1.0
-    ) -> None:
+    def __init__(self, database: AsyncDatabase, queue: str, manager: str) -> None:
         self._database = database
-        self._looking = Looking(poll_interval)
+        self._looking = Looking()
         self._queue = queue
         self._manager = manager
         self._workflows: Workflows = []
@@ -60,19 +58,21 @@ class DatabaseClaims:
         if is_limited:
             named = (self._queue, limit, self._manager, self._workflows)
             return await self._database.run(fetch_within_limits, *named)
-        return Fetched(await self._fetch(limit))
+        return await self._fetch(limit)
 
-    async def _fetch(self, limit: int) -> list[Claim]:
+    async def _fetch(self, limit: int) -> Fetched:
         claims: list[Claim] = []
         places = self._looking.places()
         if places is not None:
             claims, seconds = await self._look(limit, places)
             self._looking.saw_onwards(claims, seconds)
-            if len(claims) == limit or self._looking.is_onwards:
-                return claims
+            if len(claims) == limit:
+                return Fetched(claims)
+            if self._looking.is_onwards:
+                return Fetched(claims, more_in=self._looking.whole_in)
         more, seconds = await self._look(limit - len(claims), None)
         self._looking.saw_whole(more, seconds)
-        return claims + more
+        return Fetched(claims + more)
 
     async def _look(self, limit: int, places: list[Place] | None) -> tuple[list[Claim], float]:
         started = monotonic()

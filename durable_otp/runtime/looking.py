@@ -16,19 +16,15 @@ SLOW_LOOKS = 3
 """So many looks in a row must be slow: a busy machine makes one slow now and then."""
 WORTH = 2.0
 """So many times faster must an onward look be, or it was not the queue that was slow."""
-REST_PER_LOOK = 10.0
-"""So many times as long as a slow look at the whole took is it not repeated."""
+REST_PER_LOOK = 20.0
+"""So many times as long as a slow look at the whole took is it not repeated: it is then one look in
+a hundred or so, and what came to stand before is late by that time at most."""
 
 
 class Looking:
-    """What a manager remembers of its looks.
+    """What a manager remembers of its looks."""
 
-    Args:
-        least_rest: Seconds that lie between two slow looks at the whole, at least.
-    """
-
-    def __init__(self, least_rest: float) -> None:
-        self._least_rest = least_rest
+    def __init__(self) -> None:
         self._places: dict[int, Place] = {}
         self._whole_seconds = 0.0
         self._slow = 0
@@ -42,6 +38,11 @@ class Looking:
             return None
         return list(self._places.values())
 
+    @property
+    def whole_in(self) -> float:
+        """In how many seconds the whole is to be seen again."""
+        return self._next_whole.remaining or 0.0
+
     def saw_whole(self, claims: Sequence[Claim], seconds: float) -> None:
         """Take note of a look at the whole."""
         self._remember(claims)
@@ -49,7 +50,7 @@ class Looking:
         self._slow = self._slow + 1 if seconds > SLOW_SECONDS else 0
         is_slow = self._slow >= SLOW_LOOKS
         self.is_onwards = self.is_onwards and is_slow
-        rest = max(self._least_rest, REST_PER_LOOK * seconds) if is_slow else 0
+        rest = REST_PER_LOOK * seconds if is_slow else 0
         self._next_whole = Deadline(rest)
 
     def saw_onwards(self, claims: Sequence[Claim], seconds: float) -> None:

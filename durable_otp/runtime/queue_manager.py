@@ -283,6 +283,5 @@ def _database(settings: ManagerSettings, dsn: str, purpose: str) -> AsyncDatabas
 
 def _claims(settings: ManagerSettings, database: AsyncDatabase, manager: ManagerId) -> Claims:
     if settings.adapter is None:
-        interval = settings.poll_interval
-        return DatabaseClaims(database, settings.queue, manager.id, poll_interval=interval)
+        return DatabaseClaims(database, settings.queue, manager.id)
     return AdapterClaims(settings, manager.id)

@@ -28,11 +28,12 @@ def test_what_came_to_stand_before_is_claimed_all_the_same(tables, monkeypatch):
     """A higher priority, a late commit and one with an earlier time, while looks go onwards."""
     monkeypatch.setattr(looking, "SLOW_SECONDS", 0.0)  # every look counts as slow
     monkeypatch.setattr(looking, "SLOW_LOOKS", 1)
+    monkeypatch.setattr(looking, "REST_PER_LOOK", 200.0)  # so that a busy machine comes in time
     monkeypatch.setattr(looking, "WORTH", 0.0)  # and going onwards as worth it
 
     async def story():
         database = AsyncDatabase(tables.dsn, tables.schema, role="manager", deadline=10)
-        claims = DatabaseClaims(database, "default", "me", poll_interval=0.05)
+        claims = DatabaseClaims(database, "default", "me")
         claims.open([("w", "1")])
         tables.add(due_in=-10)
         (first,) = (await claims.fetch(10, is_limited=False)).claims

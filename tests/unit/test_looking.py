@@ -33,7 +33,7 @@ def seen_slowly(looks: Looking, *claims: Claim) -> None:
 
 
 def test_one_slow_look_is_the_machine_s():
-    looks = Looking(1.0)
+    looks = Looking()
     for _ in range(looking.SLOW_LOOKS - 1):
         looks.saw_whole([claim(1)], SLOW)
     assert looks.places() is None
@@ -43,7 +43,7 @@ def test_one_slow_look_is_the_machine_s():
 
 
 def test_a_queue_that_is_quickly_seen_is_always_seen_whole():
-    looks = Looking(1.0)
+    looks = Looking()
     for number in range(3):
         assert looks.places() is None
         looks.saw_whole([claim(number)], looking.SLOW_SECONDS / 2)
@@ -52,7 +52,7 @@ def test_a_queue_that_is_quickly_seen_is_always_seen_whole():
 
 
 def test_after_a_slow_look_it_goes_on_behind_the_last_of_each_priority():
-    looks = Looking(1.0)
+    looks = Looking()
     seen_slowly(looks, claim(1, 5), claim(7), claim(3))
     assert sorted(looks.places()) == [place(7), place(1, 5)]
     looks.saw_onwards([claim(9)], SLOW / 10)
@@ -61,14 +61,14 @@ def test_after_a_slow_look_it_goes_on_behind_the_last_of_each_priority():
 
 
 def test_what_stood_before_does_not_bring_a_place_back():
-    looks = Looking(1.0)
+    looks = Looking()
     looks.saw_whole([claim(7)], SLOW)
     seen_slowly(looks, claim(2))
     assert looks.places() == [place(7)]
 
 
 def test_a_look_onwards_that_is_no_faster_is_not_worth_it():
-    looks = Looking(1.0)
+    looks = Looking()
     seen_slowly(looks, claim(7))
     looks.saw_onwards([], SLOW)
     assert not looks.is_onwards
@@ -78,7 +78,7 @@ def test_a_look_onwards_that_is_no_faster_is_not_worth_it():
 def test_the_whole_is_seen_again_after_a_rest(monkeypatch: pytest.MonkeyPatch):
     now = [0.0]
     monkeypatch.setattr("durable_otp.clock.monotonic", lambda: now[0])
-    looks = Looking(0.1)
+    looks = Looking()
     seen_slowly(looks, claim(7))
     now[0] = SLOW * looking.REST_PER_LOOK - 0.01
     assert looks.places() is not None
@@ -89,6 +89,6 @@ def test_the_whole_is_seen_again_after_a_rest(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_without_a_place_the_whole_is_seen_however_slow():
-    looks = Looking(1.0)
+    looks = Looking()
     seen_slowly(looks)
     assert looks.places() is None
