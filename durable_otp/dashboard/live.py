@@ -99,6 +99,8 @@ class Hub:
                     target=self._listen, name="dashboard feed", daemon=True
                 )
                 self._thread.start()
+        if self.hears.is_set():  # nobody has told it what changed since its page was made
+            stream.tell({"everything"})
 
     def leave(self, stream: Stream) -> None:
         """Tell a stream nothing any more; after the last one, nothing is listened to."""

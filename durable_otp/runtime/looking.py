@@ -20,6 +20,9 @@ REST_PER_LOOK = 20.0
 """So many times as long as a slow look at the whole took is it not repeated: it is then one look in
 a hundred or so, and what came to stand before is late by that time at most."""
 
+LONGEST_REST = 1.0
+"""Whatever a look took: on a machine that has no time, it says nothing of the queue."""
+
 
 class Looking:
     """What a manager remembers of its looks."""
@@ -50,7 +53,7 @@ class Looking:
         self._slow = self._slow + 1 if seconds > SLOW_SECONDS else 0
         is_slow = self._slow >= SLOW_LOOKS
         self.is_onwards = self.is_onwards and is_slow
-        rest = REST_PER_LOOK * seconds if is_slow else 0
+        rest = min(LONGEST_REST, REST_PER_LOOK * seconds) if is_slow else 0
         self._next_whole = Deadline(rest)
 
     def saw_onwards(self, claims: Sequence[Claim], seconds: float) -> None:

@@ -59,7 +59,7 @@ def worker_pids(tree: Tree) -> set[int]:
 
 
 def test_shapes_end_as_the_model_says(dsn: str, schema: str, tmp_path: Path) -> None:
-    shapes = shapes_of(0, 150)
+    shapes = shapes_of(0, 80)
     runs = run_shapes(dsn, schema, shapes, tmp_path / "ledger")
     assert report(shapes, runs) == ""
 
@@ -67,7 +67,7 @@ def test_shapes_end_as_the_model_says(dsn: str, schema: str, tmp_path: Path) -> 
 def test_shapes_whose_steps_are_committed_together_end_as_the_model_says(
     dsn: str, schema: str, tmp_path: Path
 ) -> None:
-    shapes = shapes_of(500, 100)
+    shapes = shapes_of(500, 60)
     runs = run_shapes(dsn, schema, shapes, tmp_path / "ledger", commit="batched")
     assert report(shapes, runs) == ""
 
@@ -75,7 +75,7 @@ def test_shapes_whose_steps_are_committed_together_end_as_the_model_says(
 def test_killed_workers_make_no_difference_to_steps_that_are_committed_together(
     dsn: str, schema: str, tmp_path: Path
 ) -> None:
-    shapes, ledger = shapes_of(1500, 40), tmp_path / "ledger"
+    shapes, ledger = shapes_of(1500, 25), tmp_path / "ledger"
     options = {"meanwhile": killer(8, ledger), "max_crashes": MANY, "commit": "batched"}
     runs = run_shapes(dsn, schema, shapes, ledger, **options)
     assert report(shapes, runs, crashes=True) == ""
@@ -83,7 +83,7 @@ def test_killed_workers_make_no_difference_to_steps_that_are_committed_together(
 
 
 def test_killed_workers_make_no_difference(dsn: str, schema: str, tmp_path: Path) -> None:
-    shapes, ledger = shapes_of(1000, 50), tmp_path / "ledger"
+    shapes, ledger = shapes_of(1000, 30), tmp_path / "ledger"
     meanwhile = killer(7, ledger)
     runs = run_shapes(dsn, schema, shapes, ledger, meanwhile=meanwhile, max_crashes=MANY)
     assert report(shapes, runs, crashes=True) == ""

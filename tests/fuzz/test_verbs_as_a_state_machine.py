@@ -154,4 +154,4 @@ def test_verbs_leave_what_the_model_says(clocked_tables: Tables) -> None:
             pass
 
         Machine.tables, Machine.databases = clocked_tables, databases
-        run_machine(Machine, settings=examples(15, 600, stateful_step_count=STEPS))
+        run_machine(Machine, settings=examples(8, 600, stateful_step_count=STEPS))
