@@ -1,4 +1,4 @@
-"""``durable-otp queues``: look at them; pause, resume, scale and drain them."""
+"""``durable-otp queues``: look at them; pause, resume, scale, limit and drain them."""
 
 from typing import Annotated
 

@@ -21,7 +21,7 @@ REST_PER_LOOK = 20.0
 a hundred or so, and what came to stand before is late by that time at most."""
 
 LONGEST_REST = 1.0
-"""Whatever a look took: on a machine that has no time, it says nothing of the queue."""
+"""In seconds, whatever a look took: on a machine that has no time it says little of the queue."""
 
 
 class Looking:

@@ -18,6 +18,8 @@ def test_claims_beside_a_long_transaction_take_at_most_three_times_as_long(dsn):
     with fresh_schema(dsn) as schema:
         Migrator(dsn, schema).migrate()
         took = asyncio.run(measure(dsn, schema, rounds=2, claims=100, meanwhile=4000))
+    # Not the slowest quarter: of so few claims the looks at the whole, one every twenty slow ones'
+    # time, are too many of it. The bench tells the 99th percentile of many more.
     for share in (0.5, 0.75):
         usual = at(took["before"], share)
         assert at(took["beside it"], share) <= 3 * usual
