@@ -42,7 +42,7 @@ def _measured(setting: Setting, tables: growing.Tables, size: int, due_in: float
             tables.dsn, tables.schema, few, workflow=growing.WORKFLOW, first=size, due_in=-AN_HOUR
         )
     yield {"what": "claim", **growing.claimed(tables, ["default"], BATCH, times)}
-    yield {"what": "next_due", **growing.timed(tables, queue.next_due, "default", count=30)}
+    yield {"what": "next_due", **growing.timed(tables, queue.next_due, "default", None, count=30)}
     yield {
         "what": "list running",
         **growing.timed(tables, list_executions, Filters(status="running"), count=30),

@@ -21,6 +21,7 @@ from durable_otp.otp.title import set_title
 from durable_otp.runtime import messages, worker_orders
 from durable_otp.runtime.claims import AdapterClaims, Claims, DatabaseClaims
 from durable_otp.runtime.held import Condemnation, Held
+from durable_otp.runtime.passed_over import PassedOver
 from durable_otp.runtime.settings import ManagerSettings
 from durable_otp.runtime.shift import Shift
 from durable_otp.runtime.upkeep import Upkeep
@@ -58,6 +59,7 @@ class QueueManager:
         self._crew = self._shift.crew
         listener = _database(settings, settings.database.listening_dsn, "listen")
         self._upkeep = Upkeep(self, settings, self._claims, listener)
+        self._passed_over = PassedOver()
         self._wake = asyncio.Event()
         self._nothing_until = 0.0
         """Until when, by the monotonic clock, the queue has nothing that was not notified."""
@@ -167,8 +169,9 @@ class QueueManager:
             return min(self._settings.poll_interval, fetched.more_in)
         if len(fetched.claims) == wanted:
             return 0.0 if self._shift.wanted() > 0 else self._settings.poll_interval
-        due = await self._database.run(next_due, self._settings.queue)
-        rest = min(self._settings.poll_interval, max(0.001, due or self._settings.poll_interval))
+        due = await self._database.run(next_due, self._settings.queue, self._known())
+        again = self._passed_over.rest(is_anything=due.passed_over)
+        rest = min(self._settings.poll_interval, again, max(0.001, due.seconds or again))
         if not self._wake.is_set():
             self._nothing_until = monotonic() + rest
         return rest

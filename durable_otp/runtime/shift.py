@@ -171,10 +171,11 @@ class Shift:
             self.crew.done(station, len(over))
             for held in over:
                 self._is_over(station, held, outcome)
-        if all(outcome in LEAVES_NOTHING for _, outcome, _ in done):
-            self._manager.have_room()
-        else:
+        is_waited_for = bool(self.handing_out.ready)
+        if is_waited_for or any(outcome not in LEAVES_NOTHING for _, outcome, _ in done):
             self._manager.look()
+        else:
+            self._manager.have_room()
 
     def _is_over(self, station: Station, held: Held, outcome: str | None) -> None:
         held.body_ended(self._output(station) if held.condemned else [])

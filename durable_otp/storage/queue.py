@@ -111,14 +111,22 @@ def fetch_jobs(
             "queue": queue,
             "limit": limit,
             "node_id": node_id,
-            "workflows": None if workflows is None else [name for name, _ in workflows],
-            "versions": None if workflows is None else [version for _, version in workflows],
+            **_claimable(workflows),
             "priorities": None if places is None else [place.priority for place in places],
             "instants": None if places is None else [place.scheduled_at for place in places],
             "ids": None if places is None else [place.id for place in places],
         },
     )
     return sorted(map(_claim, rows), key=_turn)
+
+
+def _claimable(workflows: Collection[tuple[str, str]] | None) -> dict[str, list[str] | None]:
+    if workflows is None:
+        return {"workflows": None, "versions": None}
+    return {
+        "workflows": [name for name, _ in workflows],
+        "versions": [version for _, version in workflows],
+    }
 
 
 def ack(job_id: str, lock_token: str | None) -> Operation[Settlement]:
@@ -242,9 +250,22 @@ def next_wake() -> Operation[float | None]:
     return (yield from _seconds(Statement("next_wake")))
 
 
-def next_due(queue: str) -> Operation[float | None]:
-    """Return the seconds until a queue's next row that is not due yet; None if there is none."""
-    return (yield from _seconds(Statement("next_due", {"queue": queue})))
+class NextDue(NamedTuple):
+    """What is to be expected of a queue that a claim has just found empty.
+
+    Attributes:
+        seconds: Until the next row that is not due yet; None if there is none.
+        passed_over: Whether something is due: its row was locked when the claim looked at it.
+    """
+
+    seconds: float | None
+    passed_over: bool
+
+
+def next_due(queue: str, workflows: Collection[tuple[str, str]] | None) -> Operation[NextDue]:
+    """Return when to look at a queue again; `workflows` as of `fetch_jobs`."""
+    (row,) = yield Statement("next_due", {"queue": queue, **_claimable(workflows)})
+    return NextDue(**row)
 
 
 def get_stats(queue: str) -> Operation[QueueStats]:

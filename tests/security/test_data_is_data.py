@@ -17,7 +17,7 @@ from durable_otp.storage.migrator import migrations_directory
 from durable_otp.storage.statements import catalogue, in_schema
 from tests.support.postgres import fresh_schema
 from tests.support.tables import Tables, migrated_tables
-from tests.support.tree import STILL, Tree, running, still_queue
+from tests.support.tree import STILL, Tree, paused, running, still_queue
 
 PACKAGE = Path(__file__).parents[2] / "durable_otp"
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -144,9 +144,10 @@ def test_a_worker_that_cannot_unpickle_runs_whatever_rows_say(tree: Tree, tmp_pa
     mark = tmp_path / "mark"
     for text in HOSTILE:
         hostile = text.format(mark=mark)
-        handle = tree.durable.start(curious, {"text": hostile, hostile: [hostile]})
         name = hostile.replace("\n", " ")  # names are printable
-        handle.send_event(name, {"text": hostile})
+        with paused(tree):
+            handle = tree.durable.start(curious, {"text": hostile, hostile: [hostile]})
+            handle.send_event(name, {"text": hostile})
         result = handle.result(timeout=30)
         assert result["seen"] == hostile
         assert result["input"] == {"text": hostile, hostile: [hostile]}

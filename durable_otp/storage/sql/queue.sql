@@ -340,27 +340,36 @@ FROM durable.workflow_executions
 WHERE status = 'waiting' AND scheduled_at IS NOT NULL;
 
 -- name: next_due
--- How long a manager with free slots may sleep: seconds to the earliest due time of its queue. One
--- look per priority that has such rows: those that are due, or were, are left out by the index alone.
+-- How long a manager with free slots may sleep: seconds to the earliest due time of its queue, and
+-- whether a claim has just passed over something that is due, because its row was locked: nobody
+-- notifies the queue when such a lock is gone. One look per priority at either side of now.
 WITH RECURSIVE priorities AS (
     (SELECT e.priority
      FROM durable.workflow_executions e
      WHERE e.queue = %(queue)s AND e.status IN ('pending', 'compensating') AND e.lock_token IS NULL
-       AND e.scheduled_at > durable.now()
      ORDER BY e.priority DESC LIMIT 1)
     UNION ALL
     SELECT (SELECT e.priority
             FROM durable.workflow_executions e
             WHERE e.queue = %(queue)s AND e.status IN ('pending', 'compensating')
               AND e.lock_token IS NULL AND e.priority < p.priority
-              AND e.scheduled_at > durable.now()
             ORDER BY e.priority DESC LIMIT 1)
     FROM priorities p
     WHERE p.priority IS NOT NULL
 )
-SELECT extract(epoch FROM min(earliest.scheduled_at) - durable.now())::double precision AS seconds
+SELECT extract(epoch FROM min(earliest.scheduled_at) - durable.now())::double precision AS seconds,
+       coalesce(bool_or(EXISTS (
+           SELECT
+           FROM durable.workflow_executions e
+           WHERE e.queue = %(queue)s AND e.priority = p.priority
+             AND e.status IN ('pending', 'compensating') AND e.lock_token IS NULL
+             AND e.scheduled_at <= durable.now()
+             AND (%(workflows)s::text[] IS NULL
+                  OR (e.workflow::text, e.version) IN (
+                      SELECT * FROM unnest(%(workflows)s::text[], %(versions)s::text[]))))),
+           false) AS passed_over
 FROM priorities p
-CROSS JOIN LATERAL (
+LEFT JOIN LATERAL (
     SELECT e.scheduled_at
     FROM durable.workflow_executions e
     WHERE e.queue = %(queue)s AND e.priority = p.priority
@@ -368,7 +377,7 @@ CROSS JOIN LATERAL (
       AND e.scheduled_at > durable.now()
     ORDER BY e.scheduled_at
     LIMIT 1
-) AS earliest;
+) AS earliest ON true;
 
 -- name: queue_stats
 -- In two, as the indexes are: what has ended is counted in an index alone, by several processes where
