@@ -26,7 +26,7 @@ from durable_otp.storage.flow import start_held_back
 from durable_otp.storage.foreign import ForeignConnection
 from durable_otp.storage.migrator import Migrator
 from durable_otp.storage.moves import MoveSubscription
-from durable_otp.storage.operation import Operation
+from durable_otp.storage.operation import Operation, Wish
 from durable_otp.storage.pool import PooledDatabase, known_dsn
 from durable_otp.storage.reports import Filters, Order, Statuses
 from durable_otp.workflow.builder import Workflow
@@ -271,7 +271,7 @@ class Durable(
         if reason is not None and not isinstance(reason, str):
             raise TypeError(f"reason must be a text, not a {type(reason).__name__}.")
         reason = canonical(reason, what="reason")
-        run_ending(self._database.run, executions.cancel, id, reason)
+        run_ending(self._database.run, executions.cancel, id, reason, Wish())
 
     def wait_for_end(self, id: str, deadline: Deadline) -> State:  # noqa: A002 - the contract's name
         """Return an execution's status once it is final, or when the deadline has passed.

@@ -7,6 +7,7 @@ from typing import Protocol
 from durable_otp.client.handle import Client, Handle
 from durable_otp.storage import deletion, forking, retrying
 from durable_otp.storage.identity import new_id
+from durable_otp.storage.operation import Wish
 from durable_otp.storage.pool import PooledDatabase
 from durable_otp.workflow.state import State
 
@@ -32,7 +33,7 @@ class OperatorVerbs:
             ParentFinished: It is a child whose parent has ended: retry that.
             ExecutionNotFound: There is none with this id.
         """
-        self._database.run(retrying.retry, id)
+        self._database.run(retrying.retry, id, Wish())
 
     def fork(self: _WithDatabase, id: str, from_step: str) -> Handle:  # noqa: A002 - the contract's name
         """Start a new execution from a copy of another one's journal; the source is left alone.

@@ -8,6 +8,7 @@ from durable_otp.client.handle import Client, Handle
 from durable_otp.client.starting import StartableWorkflows, StartOptions
 from durable_otp.errors import ScheduleError
 from durable_otp.storage import schedules
+from durable_otp.storage.operation import Wish
 from durable_otp.storage.pool import PooledDatabase
 from durable_otp.storage.slots import backfill
 from durable_otp.workflow.builder import Workflow
@@ -76,7 +77,7 @@ class ScheduleCalls:
             jitter=jitter,
         )
         target = _checked_target(self, workflow, input, queue)
-        return self._database.run(schedules.create, replace(settings, **target))
+        return self._database.run(schedules.create, replace(settings, **target), Wish())
 
     def update_schedule(self: _Connected, /, name: str, **changes: Any) -> Schedule:
         """Change what ``create_schedule`` was given, all but the name, by keyword.
@@ -97,7 +98,7 @@ class ScheduleCalls:
 
     def delete_schedule(self: _Connected, name: str) -> None:
         """Delete a schedule; its runs go on. Raises ``ScheduleNotFound``."""
-        self._database.run(schedules.delete, name)
+        self._database.run(schedules.delete, name, Wish())
 
     def get_schedule(self: _Connected, name: str) -> Schedule:
         """Return a schedule; raise ``ScheduleNotFound`` when there is none of this name."""

@@ -8,7 +8,7 @@ from durable_otp.errors import AlreadyFinished
 from durable_otp.storage.aftermath import Ended, ended
 from durable_otp.storage.descendants import cancel_families
 from durable_otp.storage.identity import is_id, new_id
-from durable_otp.storage.operation import Operation, transaction
+from durable_otp.storage.operation import Operation, Wish, transaction
 from durable_otp.storage.reports import not_found, status_of
 from durable_otp.storage.statements import Statement
 from durable_otp.workflow.state import State
@@ -92,7 +92,7 @@ def start_published(
 
 
 @transaction
-def cancel(execution_id: str, reason: str | None) -> Operation[Ended]:
+def cancel(execution_id: str, reason: str | None, wish: Wish | None = None) -> Operation[Ended]:
     """Cancel an execution and all its descendants that have not ended.
 
     Raises:
@@ -103,6 +103,8 @@ def cancel(execution_id: str, reason: str | None) -> Operation[Ended]:
     if not rows:
         raise not_found(execution_id)
     status = State(rows[0]["status"])
+    if status is State.CANCELLED and wish is not None and wish.is_repeated:
+        return ended(())
     if status not in (State.PENDING, State.RUNNING, State.WAITING):
         raise AlreadyFinished(
             f"Execution {execution_id} is {status} and cannot be cancelled any more."

@@ -6,6 +6,7 @@ connection, on a manager's event loop and on the client's pool.
 """
 
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
 from durable_otp.storage.statements import Statement
@@ -14,6 +15,20 @@ Row = dict[str, Any]
 Value = TypeVar("Value")
 Parameters = ParamSpec("Parameters")
 Operation = Generator[Statement, Sequence[Row], Value]
+
+
+@dataclass
+class Wish:
+    """What a client asks once, and may have to say twice, because an answer was lost.
+
+    A verb that is given one takes what it finds done already for its own doing.
+
+    Attributes:
+        is_repeated: Whether it was sent before, and no answer came.
+    """
+
+    is_repeated: bool = False
+
 
 TRANSACTION = "runs_in_one_transaction"
 

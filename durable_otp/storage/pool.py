@@ -6,7 +6,7 @@ what is wrong with a server that is not there, instead of waiting for the pool's
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from threading import Lock
 from typing import ParamSpec, TypeVar
@@ -33,7 +33,7 @@ from durable_otp.storage.database import (
     perform,
 )
 from durable_otp.storage.foreign import ForeignConnection, execute
-from durable_otp.storage.operation import Operation
+from durable_otp.storage.operation import Operation, Wish
 from durable_otp.storage.statements import statements
 
 Value = TypeVar("Value")
@@ -161,6 +161,7 @@ class PooledDatabase:
                 if replaced:
                     raise
                 replaced = True  # an idle connection is often simply gone, and the others with it
+                _repeat(args)
                 pool.check()
             finally:
                 pool.putconn(connection)  # one that broke is not kept
@@ -221,3 +222,10 @@ def known_dsn(dsn: str | None) -> str:
             'string such as "postgresql://user@host/database".'
         )
     return found
+
+
+def _repeat(args: Sequence[object]) -> None:
+    """Tell what is asked once more that it is."""
+    for each in args:
+        if isinstance(each, Wish):
+            each.is_repeated = True

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from durable_otp.errors import NotRetryable, ParentFinished
 from durable_otp.storage.identity import is_id
-from durable_otp.storage.operation import Operation, transaction
+from durable_otp.storage.operation import Operation, Wish, transaction
 from durable_otp.storage.reports import not_found
 from durable_otp.storage.statements import Statement
 from durable_otp.workflow.state import FINAL, State
@@ -38,7 +38,7 @@ class _Family:
 
 
 @transaction
-def retry(execution_id: str) -> Operation[None]:
+def retry(execution_id: str, wish: Wish | None = None) -> Operation[None]:
     """Have an ended execution go on where it stopped, with the ended children of its open block.
 
     What completed is kept. Failed attempts and crashes recorded so far use up nothing any more.
@@ -53,6 +53,8 @@ def retry(execution_id: str) -> Operation[None]:
     if not rows:
         raise not_found(execution_id)
     status = State(rows[0]["status"])
+    if wish is not None and wish.is_repeated and status not in _RETRYABLE:
+        return
     _check(execution_id, status, parents)
     family = yield from _family(execution_id, status)
     yield from _forget_all(family.beginning_anew)

@@ -8,7 +8,7 @@ from typing import Any
 from durable_otp.errors import ScheduleExists, ScheduleNotFound
 from durable_otp.storage.executions import NewExecution, Start, start
 from durable_otp.storage.journal import database_now
-from durable_otp.storage.operation import Operation, Row, transaction
+from durable_otp.storage.operation import Operation, Row, Wish, transaction
 from durable_otp.storage.statements import Statement
 from durable_otp.workflow import slots
 from durable_otp.workflow.json_form import encode
@@ -19,7 +19,7 @@ CHANGEABLE = tuple(name for name in SETTINGS if name != "name")
 
 
 @transaction
-def create(settings: ScheduleSettings) -> Operation[Schedule]:
+def create(settings: ScheduleSettings, wish: Wish | None = None) -> Operation[Schedule]:
     """Create a schedule whose first slot is the next one.
 
     Raises:
@@ -28,11 +28,17 @@ def create(settings: ScheduleSettings) -> Operation[Schedule]:
     now = yield from database_now()
     values = _plain(asdict(settings)) | {"next_run_at": settings.first_slot(now)}
     rows = yield Statement("insert_schedule", values)
-    if not rows:
+    schedule = yield from get(settings.name)
+    is_repeated = wish is not None and wish.is_repeated and _has(schedule, settings)
+    if not rows and not is_repeated:
         raise ScheduleExists(
             f"There is a schedule {settings.name!r} already; update it, or choose another name."
         )
-    return (yield from get(settings.name))
+    return schedule
+
+
+def _has(schedule: Schedule, settings: ScheduleSettings) -> bool:
+    return all(getattr(schedule, name) == getattr(settings, name) for name in SETTINGS)
 
 
 def declare(declared: Sequence[ScheduleSettings]) -> Operation[int]:
@@ -121,10 +127,10 @@ def disable(name: str) -> Operation[Schedule]:
     return changed
 
 
-def delete(name: str) -> Operation[None]:
+def delete(name: str, wish: Wish | None = None) -> Operation[None]:
     """Delete a schedule with its slots; its runs go on. Raises ``ScheduleNotFound``."""
     rows = (yield Statement("delete_schedule", {"name": name})) if _is_name(name) else ()
-    if not rows:
+    if not rows and (wish is None or not wish.is_repeated):
         raise _not_found(name)
 
 

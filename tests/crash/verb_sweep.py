@@ -151,15 +151,14 @@ class VerbSweep:
         if action == "kill":
             if code >= 0 and now not in (self.before, self.after):
                 yield f"it left a half: {_difference(now, self.after)}"
-        elif self.verb.repeats and code != ENDED_WELL and not said.startswith(self._told()):
+        elif (
+            self.verb.repeats and code != ENDED_WELL and not said.startswith("DatabaseUnreachable")
+        ):
             yield f"a lost connection was answered with {code}: {said}"
         if code == ENDED_WELL and now != self.after:
             yield f"it ended well and left {_difference(now, self.after)}"
         if not self.verb.again and now not in (self.before, self.after):
             yield f"it left a half: {_difference(now, self.after)}"
-
-    def _told(self) -> tuple[str, ...]:
-        return tuple(filter(None, ("DatabaseUnreachable", self.verb.told)))
 
     def _again(self, arguments: list[Any]) -> Iterator[str]:
         """Do it again, as somebody would who does not know whether it happened."""

@@ -51,8 +51,6 @@ class Verb:
     that is lost is replaced by the product itself, so the verb ends as if nothing had been.
     ``roles``: the client's own, where other processes speak as well. ``first``: the statement whose
     answer is lost each time already before anything else breaks, so that what repeats it is swept.
-    ``told``: how a client hears that the work is done when its commit's answer was lost: by the
-    error that doing it a second time gives. It is done once all the same.
     """
 
     act: Callable[..., Any]
@@ -61,7 +59,6 @@ class Verb:
     repeats: bool = True
     roles: tuple[str, ...] = ()
     first: str = ""
-    told: str = ""
 
 
 def client(method: str) -> Callable[..., Any]:
@@ -343,21 +340,19 @@ VERBS: dict[str, Verb] = {
     "result": Verb(wait_for_its_end, pending),
     "reading": Verb(look_on, pending),
     "reading what waits": Verb(look_on, waiting),
-    "cancel": Verb(client("cancel"), family, told="AlreadyFinished"),
-    "retry": Verb(client("retry"), failed_family, told="NotRetryable"),
-    "retry of an undoing": Verb(client("retry"), undone_in_vain, told="NotRetryable"),
+    "cancel": Verb(client("cancel"), family),
+    "retry": Verb(client("retry"), failed_family),
+    "retry of an undoing": Verb(client("retry"), undone_in_vain),
     "fork": Verb(with_client(lambda d, e: d.fork(e, "two")), done, again=False),
     "send_event": Verb(with_client(lambda d, e: d.send_event(e, "paid", 1)), waiting, again=False),
     "send_event to come": Verb(
         with_client(lambda d, e: d.send_event(e, "later", 1)), pending, again=False
     ),
     "provide_input": Verb(with_client(lambda d, e: d.provide_input(e, "asked", "x")), asked),
-    "create_schedule": Verb(
-        with_client(lambda d: d.create_schedule("s", order, "0 9 * * *")), told="ScheduleExists"
-    ),
+    "create_schedule": Verb(with_client(lambda d: d.create_schedule("s", order, "0 9 * * *"))),
     "update_schedule": Verb(change_the_schedule, scheduled),
     "trigger_schedule": Verb(client("trigger_schedule"), scheduled, again=False),
-    "delete_schedule": Verb(client("delete_schedule"), scheduled, told="ScheduleNotFound"),
+    "delete_schedule": Verb(client("delete_schedule"), scheduled),
     "delete_executions": Verb(with_client(lambda d: d.delete_executions(OLD)), old),
     "delete_executions, only counted": Verb(
         with_client(lambda d: d.delete_executions(OLD, dry_run=True)), old

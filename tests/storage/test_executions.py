@@ -15,6 +15,7 @@ from durable_otp.storage.database import Database
 from durable_otp.storage.definitions import PublishedDefinition, publish
 from durable_otp.storage.executions import NewExecution, Start
 from durable_otp.storage.identity import new_id
+from durable_otp.storage.operation import Wish
 from durable_otp.storage.pool import PooledDatabase
 from tests.support.tables import HOLDER, heard
 from tests.support.waiting import wait_until
@@ -375,3 +376,14 @@ def test_watching_marks_what_has_not_ended(tables, database):
     assert database.run(executions.watch, ended) == "failed"
     assert tables.row(running)["watched"]
     assert not tables.row(ended)["watched"]
+
+
+def test_a_repeated_cancel_takes_what_is_cancelled_for_its_own(tables, database):
+    id_ = tables.add("waiting")
+    database.run(executions.cancel, id_, "changed my mind", Wish())
+    with pytest.raises(AlreadyFinished):
+        database.run(executions.cancel, id_, None, Wish())
+    database.run(executions.cancel, id_, None, Wish(is_repeated=True))
+    assert tables.row(id_)["error"]["message"] == "changed my mind"
+    with pytest.raises(AlreadyFinished):
+        database.run(executions.cancel, tables.add("completed"), None, Wish(is_repeated=True))

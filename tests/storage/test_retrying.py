@@ -9,6 +9,7 @@ import pytest
 
 from durable_otp.errors import AlreadyFinished, ExecutionNotFound, NotRetryable, ParentFinished
 from durable_otp.storage import executions, journal, retrying
+from durable_otp.storage.operation import Wish
 from durable_otp.storage.pool import PooledDatabase
 from tests.support.tables import heard
 
@@ -309,3 +310,12 @@ def test_retries_cancels_and_claims_at_once_never_deadlock(tables, block):
         done = [each.result(60) for each in [threads.submit(storm, *each) for each in work]]
     pool.close()
     assert done[0] >= 1
+
+
+def test_a_repeated_retry_takes_what_goes_on_for_its_own(tables, database):
+    id_ = tables.add("failed", error=ERROR)
+    database.run(retrying.retry, id_, Wish())
+    with pytest.raises(NotRetryable):
+        database.run(retrying.retry, id_, Wish())
+    database.run(retrying.retry, id_, Wish(is_repeated=True))
+    assert tables.status(id_) == "pending"

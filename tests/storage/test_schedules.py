@@ -7,6 +7,7 @@ import pytest
 from durable_otp.errors import ScheduleError, ScheduleExists, ScheduleNotFound
 from durable_otp.storage import schedules
 from durable_otp.storage.executions import NewExecution, Start
+from durable_otp.storage.operation import Wish
 from durable_otp.workflow.schedule import ScheduleSettings
 from tests.support.tables import heard
 
@@ -184,3 +185,16 @@ def test_declaring_another_cron_or_timezone_computes_the_next_slot(tables, datab
     database.run(schedules.declare, [told(**change)])
     changed = database.run(schedules.get, "nightly")
     assert changed.next_runs(1, now_of(tables)) == [changed.next_run_at]
+
+
+def test_a_repeated_create_takes_the_same_schedule_for_its_own(database):
+    created = database.run(schedules.create, told(), Wish())
+    with pytest.raises(ScheduleExists):
+        database.run(schedules.create, told(), Wish())
+    assert database.run(schedules.create, told(), Wish(is_repeated=True)) == created
+    with pytest.raises(ScheduleExists):
+        database.run(schedules.create, told(cron="0 4 * * *"), Wish(is_repeated=True))
+    database.run(schedules.delete, "nightly", Wish())
+    database.run(schedules.delete, "nightly", Wish(is_repeated=True))
+    with pytest.raises(ScheduleNotFound):
+        database.run(schedules.delete, "nightly", Wish())
