@@ -344,6 +344,19 @@ def test_a_body_that_was_interrupted_may_go_on_beside_the_next():
     assert of_claims.claims_exclude_each_other(record) == []
 
 
+def test_a_body_of_a_lost_claim_may_begin_after_that_of_the_next():
+    record = good()
+    record.moves[1:2] = [
+        move(4, "pending", "running", new_token="T1"),
+        move(5, "running", "pending", old_token="T1"),
+        move(6, "pending", "running", new_token="T2"),
+    ]
+    record.effects = [effect(7, pid=2), effect(8, pid=1), effect(9, "end", pid=2)]
+    assert of_claims.claims_exclude_each_other(record) == []
+    record.effects.insert(2, effect(8, pid=3))
+    assert of_claims.claims_exclude_each_other(record)
+
+
 def test_what_ends_late_is_found():
     assert of_executions.everything_ends_in_time(good(), within=10) == []
     (found,) = of_executions.everything_ends_in_time(good(), within=3)

@@ -1,6 +1,6 @@
 """What must always hold of claims and what they leave behind: I-8, I-9, I-11, I-27."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from durable_otp.storage.statements import catalogue
@@ -117,26 +117,51 @@ def _claims_of_what_is_held(record: Record) -> list[str]:
 
 
 def _bodies_side_by_side(record: Record) -> list[str]:
-    """A body that goes on after another of the same visit has begun, under the same token."""
+    """A body that goes on after another of the same visit has begun, under the same token.
+
+    One whose claim is lost may begin late, for it learns of that when it asks: so there may be as
+    many as there were claims of the visit.
+    """
     changes = grouped(
         [m for m in record.of("workflow_executions") if m["new_token"] != m["old_token"]],
         lambda move: str(move["execution"]),
     )
+    done = grouped(
+        [m for m in record.of("step_executions") if m["new_status"] == "completed"],
+        lambda move: str(move["execution"]),
+    )
     found = []
     for key, effects in record.bodies().items():
-        for number, effect in enumerate(effects):
-            later = effects[number + 1 :]
-            end = next(
-                (e for e in later if e["phase"] == "end" and e["pid"] == effect["pid"]), None
-            )
-            others = [e for e in later if e["pid"] != effect["pid"] and end and e["n"] < end["n"]]
-            if effect["phase"] != "begin" or not others:
+        execution = str(effects[0]["execution"])
+        moves = changes.get(execution, [])
+        for effect, other in _overlaps(effects):
+            if any(effect["n"] < move["n"] < other["n"] for move in moves):
                 continue
-            moves = changes.get(str(effect["execution"]), [])
-            if not any(effect["n"] < move["n"] < others[0]["n"] for move in moves):
-                pids = effect["pid"], others[0]["pid"]
+            before = [step["n"] for step in done.get(execution, []) if step["n"] < effect["n"]]
+            since = max(before, default=0)
+            claims = _tokens_between(moves, since, other["n"])
+            bodies = {e["pid"] for e in effects if since < e["n"] <= other["n"]}
+            if len(bodies) > len(claims):
+                pids = effect["pid"], other["pid"]
                 found.append(f"I-8 {key} ran in {pids[0]} and {pids[1]} under one token")
     return found
+
+
+def _overlaps(effects: Rows) -> Iterator[tuple[Row, Row]]:
+    """Yield each body of a visit with the first one that began elsewhere before it had ended."""
+    for number, effect in enumerate(effects):
+        later = effects[number + 1 :]
+        end = next((e for e in later if e["phase"] == "end" and e["pid"] == effect["pid"]), None)
+        others = [e for e in later if e["pid"] != effect["pid"] and end and e["n"] < end["n"]]
+        if effect["phase"] == "begin" and others:
+            yield effect, others[0]
+
+
+def _tokens_between(changes: Rows, since: int, until: int) -> set[str]:
+    """Return the tokens that an execution had between two lines: at the first, and after it."""
+    at_first = [move["new_token"] for move in changes if move["n"] < since][-1:]
+    given = [move["new_token"] for move in changes if since < move["n"] < until]
+    return {str(token) for token in (*at_first, *given) if token is not None}
 
 
 def _token_of_writing(move: Row) -> str | None:
