@@ -7,6 +7,10 @@ from durable_otp.storage.statements import catalogue
 from tests.support.ledger.record import Record, Row, Rows, grouped, is_claim, is_final
 
 _WORKER = "durable:worker "
+BY_RIGHT = frozenset({"cancel_executions", "write_batch"})
+"""What a worker may do to a row that is held without asking for its token: the end of a parent ends
+its children, whoever holds them; and `write_batch` writes what `lock_batch` has found by the token.
+"""
 
 
 def claims_exclude_each_other(record: Record) -> list[str]:
@@ -19,7 +23,12 @@ def claims_exclude_each_other(record: Record) -> list[str]:
 
 
 def only_the_holder_writes(record: Record) -> list[str]:
-    """I-9: under one token one worker writes, and nobody writes a step of what nobody holds."""
+    """I-9: a worker changes what is held by statements alone that ask for the token of the claim.
+
+    A fenced statement changes nothing under another token than the row's, which
+    `tests/unit/test_states.py` and its neighbours hold of each. Besides, under one token one worker
+    writes, and nobody writes a step of what nobody holds.
+    """
     writers: dict[str, set[str]] = {}
     found = []
     for move in record.moves:
@@ -33,7 +42,7 @@ def only_the_holder_writes(record: Record) -> list[str]:
         for token, apps in writers.items()
         if len(apps) > 1
     ]
-    return found + _steps_without_a_claim(record)
+    return found + _steps_without_a_claim(record) + _writes_without_the_fence(record)
 
 
 def refused_writes(statements: Iterable[Mapping[str, Any]]) -> int:
@@ -170,6 +179,18 @@ def _token_of_writing(move: Row) -> str | None:
     if move["what"] == "step_executions" and move["new_token"] is not None:
         return str(move["new_token"])
     return None
+
+
+def _writes_without_the_fence(record: Record) -> list[str]:
+    fenced = {text.name for text in catalogue().values() if text.fenced}
+    return [
+        f"I-9 {move['app']} changed {move['what']} of {move['execution']}, which is held, "
+        f"by {move['statement']}"
+        for move in record.moves
+        if _token_of_writing(move) is not None
+        and move["app"].startswith(_WORKER)
+        and move["statement"] not in fenced | BY_RIGHT
+    ]
 
 
 def _steps_without_a_claim(record: Record) -> list[str]:
