@@ -7,10 +7,12 @@ from itertools import pairwise
 from typing import Any
 
 from bench.soak import mix
+from bench.soak.nodes import MOST_SLOW
 from bench.soak.workflows import MAX_CRASHES
 from durable_otp import Durable
 from tests.support.ledger import Ledger, Record, violations
 from tests.support.ledger.invariants import poison_stops
+from tests.support.ledger.invariants_flow import limits_are_kept, turns_are_kept
 from tests.support.ledger.record import Row, Rows
 
 Killed = dict[int, tuple[float, str]]
@@ -65,7 +67,9 @@ def judge(ledger: Ledger, since: int, dsn: str, killed: Killed) -> Verdict:
     record = replace(record, effects=once_each(record.effects))
     found = violations(record, without=("I-20",))
     found += poison_stops(_only(record, "poison"), max_crashes=MAX_CRASHES)
+    found += turns_are_kept(record) + limits_are_kept(record, {"slow": MOST_SLOW})
     found += _wrong_outcomes(record, dsn, ledger.schema)
+    found += _booked_otherwise_than_once(ledger, record)
     verdict = Verdict(violations=found, moves=len(record.moves))
     verdict.executions = Counter(f"{row['workflow']}: {row['status']}" for row in record.executions)
     _compare_requests(record, verdict)
@@ -149,6 +153,16 @@ def _wrong_outcomes(record: Record, dsn: str, schema: str) -> list[str]:
             if wrong is not None:
                 found.append(f"I-10 {row['id']}: {wrong}")
     return found
+
+
+def _booked_otherwise_than_once(ledger: Ledger, record: Record) -> list[str]:
+    """I-6 of a step in a transaction: what it writes there is kept once, as its checkpoint is."""
+    written = Counter(str(row["execution"]) for row in ledger.sql("SELECT * FROM {l}.booked"))
+    return [
+        f"I-6 {row['id']} has written {written[str(row['id'])]} times in its step's transaction"
+        for row in record.executions
+        if row["workflow"] == "booked" and written[str(row["id"])] != 1
+    ]
 
 
 def _only(record: Record, workflow: str) -> Record:

@@ -90,7 +90,8 @@ class Load:
 
     def _start(self, order: mix.Order, key: str) -> None:
         def ask() -> str:
-            return self._durable.start(order.workflow, order.input, idempotency_key=key).id
+            named = {"idempotency_key": key, **order.options}
+            return self._durable.start(order.workflow, order.input, **named).id
 
         found = self._insist(key, "start", ask)
         if found is None:

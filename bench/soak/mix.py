@@ -1,7 +1,7 @@
 """What is started, and what must come of it."""
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from bench.soak import workflows
@@ -9,13 +9,17 @@ from durable_otp import Workflow
 
 ADDED = {
     "line": 111, "batched": 111, "stubborn": 1, "napper": 11, "hearer": 11, "impatient": 1,
-    "fan": 1, "mortal": 1,
+    "fan": 1, "mortal": 1, "turner": 111, "single": 111, "booked": 1,
 }  # fmt: skip
 WEIGHTS = {
     "line": 6, "batched": 6, "stubborn": 2, "napper": 3, "hearer": 3, "impatient": 2, "fan": 2,
-    "caller": 2, "saga": 2, "mortal": 2, "poison": 1, "endless": 1,
+    "caller": 2, "saga": 2, "mortal": 2, "poison": 1, "endless": 1, "turner": 3,
+    "single": 2, "booked": 2,
 }  # fmt: skip
 ITEMS = [1, 2, 3, 4]
+KEYS = {"turn a": 1, "turn b": 2}
+"""Of executions that take turns, and how many turns there are."""
+HOUR = 3600.0
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,7 @@ class Order:
 
     name: str
     input: dict[str, Any]
+    options: dict[str, Any] = field(default_factory=dict)
 
     @property
     def workflow(self) -> Workflow:
@@ -42,7 +47,10 @@ def draw(chance: random.Random) -> Order:
         given["items"] = ITEMS
     if name == "mortal":
         given["death"] = chance.choice(sorted(workflows.DEATHS))
-    return Order(name, given)
+    if name == "turner":
+        key = chance.choice(list(KEYS))
+        return Order(name, given, {"concurrency_key": key, "concurrency": KEYS[key]})
+    return Order(name, given, {"unique_for": HOUR} if name == "single" else {})
 
 
 def wrong(execution: Any) -> str | None:
@@ -73,4 +81,5 @@ def _wanted(name: str, given: dict[str, Any]) -> dict[str, Any]:
         "fan": {"square": [item * item for item in ITEMS]},
         "caller": {"called": 111},
         "mortal": {"survived": given.get("death")},
+        "booked": {"booked": True},
     }.get(name, {})

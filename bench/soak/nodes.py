@@ -21,6 +21,8 @@ MARK = "DURABLE_SOAK_RUN"
 """Whatever a node or one of its steps starts has this in its environment."""
 STARTED = "node_started"
 RESTART_AFTER = 0.3
+MOST_SLOW = 3
+"""What the queue `slow` may run on both nodes together."""
 TITLE = re.compile(r"durable-otp\[[\w-]+\](?: (\w+)(?: \S+( \S+)?)?)?")
 FAKETIME = (
     Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"),
@@ -41,6 +43,8 @@ concurrency = 3
 poll_interval = "500ms"
 [queues.slow]
 concurrency = 2
+global_concurrency = {most_slow}
+rate_limit = "600/1m"
 poll_interval = "500ms"
 [queues.batched]
 concurrency = 2
@@ -76,10 +80,10 @@ class Node:
         can_move_clock: bool = False,
     ) -> None:
         self.name = name
-        self._config = directory / f"{name}.toml"
+        self.config = directory / f"{name}.toml"
         self._log = directory / f"{name}.log"
         self._clock = directory / f"{name}.clock"
-        self._environment = environment | (self._faked_clock() if can_move_clock else {})
+        self.environment = environment | (self._faked_clock() if can_move_clock else {})
         self._process: subprocess.Popen[bytes] | None = None
         self._turn = threading.Lock()
         self._rest = Deadline(0)
@@ -88,7 +92,9 @@ class Node:
 
     def configure(self, dsn: str, schema: str) -> None:
         """Write its configuration."""
-        self._config.write_text(CONFIG.format(dsn=dsn, schema=schema, name=self.name))
+        self.config.write_text(
+            CONFIG.format(dsn=dsn, schema=schema, name=self.name, most_slow=MOST_SLOW)
+        )
 
     def keep_up(self) -> None:
         """Start it if it is not there; it rests a moment after each death."""
@@ -103,9 +109,9 @@ class Node:
             self.restarts += 1
             with self._log.open("ab") as log:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", "durable_otp", "start", str(self._config)],
+                    [sys.executable, "-m", "durable_otp", "start", str(self.config)],
                     cwd=ROOT,
-                    env=self._environment,
+                    env=self.environment,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
@@ -115,7 +121,7 @@ class Node:
     def wait_until_up(self) -> None:
         """Return when every child is up."""
         self.keep_up()
-        wait_for(lambda: STARTED in self.log, f"node {self.name}", timeout=60)
+        wait_for(lambda: STARTED in self.log, f"node {self.name}", timeout=240)
 
     @property
     def log(self) -> str:
@@ -142,7 +148,7 @@ class Node:
     @property
     def can_move_clock(self) -> bool:
         """Whether its clock can be moved."""
-        return "LD_PRELOAD" in self._environment
+        return "LD_PRELOAD" in self.environment
 
     def stop(self) -> int | None:
         """Stop it in order; return the exit code, None if it had to be killed."""
@@ -153,7 +159,7 @@ class Node:
             return 0
         process.send_signal(signal.SIGTERM)
         try:
-            return process.wait(40)
+            return process.wait(120)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()

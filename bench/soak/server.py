@@ -91,7 +91,7 @@ class Server:
             return True
         return False
 
-    def wait(self, seconds: float = 60) -> None:
+    def wait(self, seconds: float = 240) -> None:
         """Return when it serves statements; start it when it has died meanwhile."""
 
         def served() -> bool:

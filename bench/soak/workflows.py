@@ -40,6 +40,9 @@ saga = Workflow("saga", **ENDURING)
 mortal = Workflow("mortal", queue="slow", **ENDURING)
 poison = Workflow("poison", queue="slow", max_crashes=MAX_CRASHES)
 endless = Workflow("endless", **ENDURING)
+turner = Workflow("turner", **ENDURING)
+single = Workflow("single", **ENDURING)
+booked = Workflow("booked", **ENDURING)
 timed = Workflow("timed", **ENDURING)
 timed.schedule("* * * * *")
 
@@ -94,7 +97,7 @@ def adding(workflow: Workflow, name: str, number: int, **options: Any) -> None:
         ctx.increment("sum", number)
 
 
-for _workflow in (line, batched):
+for _workflow in (line, batched, turner, single):
     adding(_workflow, "one", 1)
     adding(_workflow, "ten", 10)
     adding(_workflow, "hundred", 100)
@@ -212,6 +215,22 @@ def wait_for_ever(ctx: Context) -> None:
 
 
 adding(endless, "one", 1)
+
+
+BOOK = "CREATE TABLE IF NOT EXISTS {l}.booked (execution uuid NOT NULL)"
+"""What a step's transaction writes; nothing else but the transaction keeps it from being twice."""
+
+
+@booked.step(transaction=True, retry=Retry(max_attempts=1000, base=0.2, max_backoff=1.5))
+def book(ctx: Context, connection: "psycopg.Connection[Any]") -> dict[str, Any]:
+    """Write in the transaction of the checkpoint."""
+    work(ctx)
+    statement = f"INSERT INTO {os.environ[LEDGER]}.booked (execution) VALUES (%s)"
+    connection.execute(statement.encode(), [ctx.execution_id])
+    return {"booked": True}
+
+
+adding(booked, "one", 1)
 
 
 @timed.step

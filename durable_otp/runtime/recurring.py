@@ -4,7 +4,7 @@ The work says how much it did; a full batch means "again now", anything else sle
 round is due or a notification comes. The process waits in one place, where a signal ends the wait.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from durable_otp.clock import Deadline
@@ -17,6 +17,10 @@ from durable_otp.storage.database import Database
 REST_AFTER_FAILURE = 1.0
 REST_WHEN_LOCKED = 0.02
 """What is due and was not done is locked by somebody who is about to do it."""
+
+
+MISSED = "missed"
+"""What is heard in place of notifications when the connection that listens is a new one."""
 
 
 class Recurring(Protocol):
@@ -77,19 +81,19 @@ def serve(
     *,
     listen: str | None = None,
     on_message: Callable[[Message], None] = lambda _: None,
-    on_heard: Callable[[], None] = lambda: None,
+    on_heard: Callable[[Sequence[str]], None] = lambda _: None,
 ) -> None:
     """Say ready, then do the work until told to stop; ``listen`` names the statement that listens.
 
-    Messages of the supervisor go to ``on_message`` and end the wait, as notifications do, which
-    ``on_heard`` is told of; also when some may have been missed.
+    Messages of the supervisor go to ``on_message`` and end the wait, as notifications do, whose
+    payloads ``on_heard`` is told; `MISSED` when some may have been missed.
     """
     parent.ready()
     while not parent.stopping:
         try:
             rest = work.run_once()
             if listen is not None and database.listen(listen):
-                on_heard()
+                on_heard([MISSED])
                 rest = 0.0  # what was notified after the look and before now was not heard
         except DatabaseUnreachable as error:
             emit("sibling_failed", work=type(work).__name__, reason=str(error))
@@ -116,14 +120,15 @@ def _rest(
     database: Database,
     seconds: float,
     on_message: Callable[[Message], None],
-    on_heard: Callable[[], None],
+    on_heard: Callable[[Sequence[str]], None],
 ) -> None:
     """Wait; what was notified while the round's statements ran is no longer in the socket."""
     deadline = Deadline(seconds)
     while not parent.stopping and not deadline.passed:
         try:
-            if database.heard():
-                on_heard()
+            heard = database.heard()
+            if heard:
+                on_heard(heard)
                 return
         except DatabaseUnreachable:
             return  # the next round opens another connection

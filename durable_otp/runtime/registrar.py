@@ -120,7 +120,7 @@ def registrar(parent: ParentLink, title: str, settings: RegistrarSettings) -> No
         work,
         listen="listen_command",
         on_message=work.take,
-        on_heard=desk.look_soon,
+        on_heard=lambda _: desk.look_soon(),
     )
     while (message := parent.take()) is not None:
         work.take(message)

@@ -4,7 +4,7 @@ It knows when the next one is due and sleeps until then; an earlier one is notif
 interval is the net below both. Each kind of deadline is a duty of its own.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,13 +13,16 @@ from durable_otp.events import emit
 from durable_otp.otp import ParentLink
 from durable_otp.otp.title import set_title
 from durable_otp.runtime import family_care
-from durable_otp.runtime.recurring import Timed, pause_of, serve
+from durable_otp.runtime.recurring import MISSED, REST_WHEN_LOCKED, Timed, pause_of, serve
 from durable_otp.runtime.settings import SiblingSettings
 from durable_otp.storage import deadlines, waits
 from durable_otp.storage.aftermath import run_ending
 from durable_otp.storage.database import Database
 from durable_otp.storage.flow import pass_all_turns
 from durable_otp.storage.operation import Operation
+
+TURN = "turn"
+"""The payload that says so: see the migration that makes `pass_turns`."""
 
 
 @dataclass(frozen=True)
@@ -51,23 +54,44 @@ def end_overdue_executions(database: Database, batch_size: int) -> int:
     return count
 
 
-def pass_turns_on(database: Database, batch_size: int) -> int:
-    """Give turns to executions that nobody has given them to; return how many."""
-    count = database.run(pass_all_turns, batch_size)
-    if count:
-        emit("turns_passed", count=count)
-    return count
+class TurnsLeft:
+    """Turns that are free and that nobody took, because who passed them on found the next locked.
+
+    That is told, and looked after until it is done; the interval is for a crash in between.
+    """
+
+    def __init__(self) -> None:
+        self._look = Deadline(None)
+
+    def heard(self, payloads: Sequence[str]) -> None:
+        """Take note of what was notified."""
+        if TURN in payloads or MISSED in payloads:
+            self._look = Deadline(REST_WHEN_LOCKED)
+
+    def pass_on(self, database: Database, batch_size: int) -> int:
+        """Give turns to executions that nobody has given them to; return how many."""
+        self._look = Deadline(None)
+        count = database.run(pass_all_turns, batch_size)
+        if count:
+            emit("turns_passed", count=count)
+        return count
+
+    def next_look(self) -> Operation[float | None]:
+        """Return in how many seconds to look, None if nothing is known to be left."""
+        return self._look.remaining
+        yield
 
 
-def duties(interval: float) -> tuple[Duty, ...]:
+def duties(interval: float, turns: TurnsLeft | None = None) -> tuple[Duty, ...]:
     """Return all that time brings about; ``interval`` (seconds) is for what nobody tells."""
+    turns = turns or TurnsLeft()
     return (
         Duty(end_overdue_waits, waits.next_timeout),
         Duty(end_overdue_executions, deadlines.next_deadline),
         Duty(family_care.give_up_overdue_calls, waits.next_timeout),
         Duty(at_most_every(interval, family_care.attend_left_parents), nobody_knows),
         Duty(at_most_every(interval, family_care.cancel_orphans), nobody_knows),
-        Duty(at_most_every(interval, pass_turns_on), nobody_knows),
+        Duty(turns.pass_on, turns.next_look),
     )
 
 
@@ -100,6 +124,7 @@ class WaitTimeouts:
     def __init__(
         self, database: Database, settings: SiblingSettings, performed: tuple[Duty, ...] = ()
     ) -> None:
+        self._turns = TurnsLeft()
         self._timed = [
             Timed(
                 partial(duty.perform, database, settings.batch_size),
@@ -107,8 +132,12 @@ class WaitTimeouts:
                 batch_size=settings.batch_size,
                 interval=settings.interval,
             )
-            for duty in performed or duties(settings.interval)
+            for duty in performed or duties(settings.interval, self._turns)
         ]
+
+    def heard(self, payloads: Sequence[str]) -> None:
+        """Take note of what was notified."""
+        self._turns.heard(payloads)
 
     def run_once(self) -> float:
         """Do what is due; return the seconds until there may be more."""
@@ -124,4 +153,5 @@ def wait_timeouts(parent: ParentLink, title: str, settings: SiblingSettings) -> 
         role="wait_timeouts",
         pause=pause_of(parent),
     )
-    serve(parent, database, WaitTimeouts(database, settings), listen="listen_timeout")
+    work = WaitTimeouts(database, settings)
+    serve(parent, database, work, listen="listen_timeout", on_heard=work.heard)

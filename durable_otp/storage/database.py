@@ -182,16 +182,16 @@ class Database:
             raise DatabaseUnreachable(describe_failure(error)) from None
         return begins
 
-    def heard(self) -> bool:
-        """Return whether something was notified; does not wait.
+    def heard(self) -> list[str]:
+        """Return what was notified, by its payloads; does not wait.
 
         Raises:
             DatabaseUnreachable: The connection is lost.
         """
         if not self._listens or self._connection is None:
-            return False
+            return []
         try:
-            return any(True for _ in self._connection.notifies(timeout=0))
+            return [notice.payload for notice in self._connection.notifies(timeout=0)]
         except CONNECTION_LOST as error:
             self.close()
             raise DatabaseUnreachable(describe_failure(error)) from None

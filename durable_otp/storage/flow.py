@@ -42,15 +42,10 @@ def start_held_back(how: Start, one: NewExecution, held: HeldBack) -> Operation[
     if held.unique_for is not None:
         yield _free_key(how, one, held.unique_for)
     waits = held.turns_of is not None and (yield from _must_wait(held.turns_of, held.limit))
-    while True:
-        if (yield _insert(how, one, held, waits=waits)):
-            break
-        rows = yield Statement(
-            "started_executions",
-            {"ids": [one.id], "keys": [one.idempotency_key], "workflow": how.workflow},
-        )
-        if rows[0]["id"] is not None:
-            return str(rows[0]["id"])
+    while not (yield _insert(how, one, held, waits=waits)):
+        found = yield from _stands_for(how, one, held)
+        if found is not None:
+            return found
     if waits:
         yield Statement("wait_for_turn", {"id": one.id, "wait_id": new_id()})
     return one.id
@@ -60,6 +55,18 @@ def pass_all_turns(batch_size: int) -> Operation[int]:
     """Pass on turns that are free and that nobody took, of so many keys; return how many."""
     rows = yield Statement("pass_all_turns", {"batch_size": batch_size})
     return int(rows[0]["passed"])
+
+
+def _stands_for(how: Start, one: NewExecution, held: HeldBack) -> Operation[str | None]:
+    """Return what is there instead; None: whoever had the key has gone meanwhile.
+
+    What somebody else has started since this one looked is put off as if it had been seen.
+    """
+    named = {"ids": [one.id], "keys": [one.idempotency_key], "workflow": how.workflow}
+    (found,) = yield Statement("started_executions", named)
+    if held.quiet and found["id"] != one.id:
+        return (yield from _put_off(how, one, held.quiet))
+    return None if found["id"] is None else str(found["id"])
 
 
 def _put_off(how: Start, one: NewExecution, quiet: float) -> Operation[str | None]:

@@ -197,6 +197,12 @@ def recover_stale_locks(
     return ended(rows)
 
 
+def stale_claims_are_left(timeout: float, *, live: Collection[str] = ()) -> Operation[bool]:
+    """Return whether there are claims that `recover_stale_locks` would take back."""
+    rows = yield Statement("stale_claims_are_left", {"timeout": timeout, "live": list(live)})
+    return bool(rows[0]["found"])
+
+
 @transaction
 def recover_claims(
     holders: Collection[str],

@@ -15,6 +15,7 @@ import pytest
 
 from durable_otp.storage.database import Database
 from tests.support.interleaving import Pair, Run, every_order, some_orders
+from tests.support.interleaving_flow import FLOW_SITUATIONS
 from tests.support.interleaving_situations import SITUATIONS, Situation, is_sweep
 from tests.support.interleaving_state import answered, remains
 from tests.support.postgres import fresh_schema
@@ -22,7 +23,11 @@ from tests.support.tables import Tables, migrated_tables
 
 Outcome = tuple[str, str, tuple[str, ...]]
 """What the first verb answered, what the second did, and all rows."""
-EMPTY = "DELETE FROM durable.workflow_executions"  # and what hangs on that
+EMPTY = (  # and what hangs on that
+    "DELETE FROM durable.workflow_executions",
+    "DELETE FROM durable.queue_limits",
+)
+ALL = SITUATIONS | FLOW_SITUATIONS
 PAIRS_IN_THE_GATE = 6  # of each situation
 ORDERS_IN_THE_GATE = 4  # of each pair
 SEED = int(os.environ.get("INTERLEAVINGS_SEED") or random.SystemRandom().randrange(2**32))
@@ -38,7 +43,8 @@ class Meeting:
 
     def run(self, choose: Callable[[int], int], *, whole: bool = False) -> tuple[Run, Outcome]:
         """Make the situation and run both verbs; return what came of it."""
-        self._stage.tables.sql(EMPTY)
+        for statement in EMPTY:
+            self._stage.tables.sql(statement)
         self._ids = self._situation.make(self._stage.tables, self._stage.database)
         verbs = [self._situation.verb(name, self._ids) for name in self._names]
         run = self._stage.pair.run(verbs[0], verbs[1], choose, whole=whole)
@@ -59,11 +65,13 @@ class Meeting:
 
     def comes_right(self, rights: Collection[Outcome]) -> bool:
         """Return whether a sweep that passed over a row does what it should when it comes again."""
-        for name in self._names:
-            if is_sweep(name):
-                self._stage.pair.alone(self._situation.verb(name, self._ids))
-                if self._outcome(None, None)[2] in {right[2] for right in rights}:
-                    return True
+        again = [self._situation.verb(name, self._ids) for name in self._names if is_sweep(name)]
+        if self._situation.net is not None:
+            again.append(self._situation.net(""))
+        for verb in again:
+            self._stage.pair.alone(verb)
+            if self._outcome(None, None)[2] in {right[2] for right in rights}:
+                return True
         return False
 
     def _outcome(self, *answers: Any) -> Outcome:
@@ -87,7 +95,7 @@ class Stage:
 
     def judge(self, name: str, first: str, second: str, orders: Callable[..., Any]) -> int:
         """Run a pair in many orders and hold each against the serial ones; return how many."""
-        meeting = Meeting(self, SITUATIONS[name], first, second)
+        meeting = Meeting(self, ALL[name], first, second)
         serial = meeting.serial_outcomes()
         wrong: list[str] = []
 
@@ -130,28 +138,28 @@ def pairs(situation: Situation) -> list[tuple[str, str]]:
     return list(combinations_with_replacement(sorted(situation.verbs), 2))
 
 
-@pytest.mark.parametrize("name", SITUATIONS)
+@pytest.mark.parametrize("name", ALL)
 def test_some_pairs_in_some_orders_end_as_if_one_had_run_before_the_other(
     stage: Stage, name: str
 ) -> None:
     chance = random.Random(f"{SEED} {name}")
-    chosen = chance.sample(pairs(SITUATIONS[name]), PAIRS_IN_THE_GATE)
+    chosen = chance.sample(pairs(ALL[name]), PAIRS_IN_THE_GATE)
     for first, second in chosen:
         stage.judge(name, first, second, lambda run: some_orders(run, ORDERS_IN_THE_GATE, chance))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("name", SITUATIONS)
+@pytest.mark.parametrize("name", ALL)
 def test_every_pair_in_every_order_ends_as_if_one_had_run_before_the_other(
     stage: Stage, name: str
 ) -> None:
     wrong = []
     runs = 0
-    for first, second in pairs(SITUATIONS[name]):
+    for first, second in pairs(ALL[name]):
         try:
             runs += stage.judge(name, first, second, every_order)
         except AssertionError as error:
             wrong.append(str(error))
-    print(f"{name}: {len(pairs(SITUATIONS[name]))} pairs, {runs} orders")
+    print(f"{name}: {len(pairs(ALL[name]))} pairs, {runs} orders")
     assert not wrong, "\n".join(wrong)

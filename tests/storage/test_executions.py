@@ -68,7 +68,7 @@ def test_a_start_by_name_takes_what_was_chosen(tables, database):
     chosen = {"queue": "mine", "priority": -1, "scheduled_at": due}
     with tables.listen("queue") as listener:
         assert database.run(executions.start_published, "shop", new, **chosen)
-        assert heard(listener) == []
+        assert heard(listener) == ["mine"]
     row = tables.row(new.id)
     assert {name: row[name] for name in chosen} == chosen
     assert row["deadline_at"] is None
@@ -91,13 +91,15 @@ def test_a_start_by_name_whose_answer_was_lost_is_repeated_once(tables, database
     assert len(tables.sql("SELECT FROM durable.workflow_executions")) == 2
 
 
-def test_what_is_due_is_told_once_a_transaction_and_what_is_not_is_not(tables, database):
+def test_what_is_started_is_told_once_a_transaction_even_if_it_is_due_later(tables, database):
     with tables.listen("queue") as listener:
         database.run(executions.start, HOW, [NewExecution(None) for _ in range(5)])
         assert heard(listener) == ["default"]
         later = Start("w", "1", "default", 0, scheduled_at=datetime(2100, 1, 1, tzinfo=UTC))
         (id_,) = database.run(executions.start, later, [NewExecution(None)])
-        assert heard(listener) == []
+        assert heard(listener) == ["default"]
+        database.run(executions.start, later, [NewExecution(None) for _ in range(5)])
+        assert heard(listener) == ["default"]
     assert tables.row(id_)["scheduled_at"] == later.scheduled_at
 
 

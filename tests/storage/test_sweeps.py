@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 
 from durable_otp.events import Event, subscribe
 from durable_otp.runtime.settings import DatabaseSettings, SiblingSettings
-from durable_otp.runtime.stale_job_recovery import StaleJobRecovery
+from durable_otp.runtime.stale_job_recovery import REST_WHEN_LEFT, StaleJobRecovery
 from durable_otp.runtime.zombie_recovery import ZombieRecovery
 
 INTERVAL = 60.0
@@ -64,3 +65,27 @@ def test_stale_claims_are_told_by_their_number(tables, database, settings, told)
         ("stale_claims_recovered", {"count": 1})
     ]
     assert tables.status(stale) == "pending"
+
+
+def test_a_stale_claim_that_was_locked_is_taken_back_when_the_lock_is_gone(
+    tables, database, settings
+):
+    stale = tables.add("running")
+    backdate(tables, "locked_at")
+    sweep = StaleJobRecovery(database, settings)
+    with psycopg.connect(tables.dsn) as other:
+        table = f"{tables.schema}.workflow_executions"
+        other.execute(f"SELECT FROM {table} WHERE id = %s FOR UPDATE".encode(), [stale])
+        assert sweep.run_once() == REST_WHEN_LEFT
+        assert tables.status(stale) == "running"
+    assert sweep.run_once() > REST_WHEN_LEFT
+    assert tables.status(stale) == "pending"
+
+
+def test_more_stale_claims_than_a_batch_holds_are_taken_back_without_the_interval(
+    tables, database, settings
+):
+    claims = [tables.add("running") for _ in range(2 * settings.batch_size + 1)]
+    backdate(tables, "locked_at")
+    assert StaleJobRecovery(database, settings).run_once() > REST_WHEN_LEFT
+    assert {tables.status(each) for each in claims} == {"pending"}

@@ -27,11 +27,13 @@ class Situation:
     Attributes:
         make: Writes it and returns the executions by the names that verbs are told.
         verbs: By name: which execution it is for, and how it is made from that one's id.
+        net: What comes again for what a verb has passed over, because it was locked.
     """
 
     name: str
     make: Callable[[Tables, Database], Ids]
     verbs: Mapping[str, tuple[str, MakeVerb]]
+    net: MakeVerb | None = None
 
     def verb(self, name: str, ids: Ids) -> Verb:
         """Return a verb, about to begin."""
@@ -289,7 +291,7 @@ SITUATIONS = {
 }  # fmt: skip
 SWEEPS = frozenset({
     "claim", "heartbeat", "recover_stale", "end_zombies", "wake_sleepers", "end_waits",
-    "end_overdue", "settle_batch", "delete",
+    "end_overdue", "settle_batch", "delete", "claim_within", "pass_turns",
 })  # fmt: skip
 """They leave out a row that somebody has locked, and come again."""
 

@@ -18,6 +18,7 @@ TABLES = {
     "once_results": "",
     "fan_outs": "opened_at",
     "fan_out_items": "",
+    "queue_limits": "tokens, refilled_at, updated_at",
 }
 """The columns of each table that are compared by being there only."""
 EVERY_ROW = " UNION ALL ".join(

@@ -18,9 +18,18 @@ def test_what_leaks_is_found():
     assert len(outside.nothing_leaks(before, {"fds": 13.0, "rss": 111.0})) == 2
 
 
-def test_restarts_and_connections_beyond_their_bounds_are_found():
-    assert outside.restarts_are_bounded({"a": 1}, {"a": 1}) == []
-    assert outside.restarts_are_bounded({"a": 2}, {"a": 1})
+def test_a_child_that_ended_of_itself_is_found():
+    log = """
+14:29:38.487 INFO child_stopped child="queue a" pid=7 clean=False reason=killed by_supervisor=False
+14:29:39.487 INFO child_stopped child=pruner pid=8 clean=True reason=normal
+14:29:39.487 INFO child_stopped child=scheduler pid=9 clean=False reason=killed by_supervisor=True
+"""
+    assert outside.restarts_have_reasons(log, {7}) == []
+    (found,) = outside.restarts_have_reasons(log, {8, 9})
+    assert found.startswith('I-18 "queue a" (pid 7)')
+
+
+def test_connections_beyond_their_bounds_are_found():
     one = {"id": 1, "app": WORKER, "client_pids": [5]}
     assert outside.connections_are_bounded([one], {"durable:worker": 1}) == []
     assert outside.connections_are_bounded([one, one], {"durable:worker": 1})

@@ -1,4 +1,5 @@
--- How executions begin and how they are called off.
+-- How executions begin and how they are called off. What is due later is told as well: a manager that
+-- sleeps until the earliest time it knows of has to learn of an earlier one.
 
 -- name: start_one
 -- The first try of one without a key: nothing can be there already, and asking would cost a quarter
@@ -10,7 +11,7 @@ VALUES (%(id)s::uuid, %(workflow)s, %(version)s, %(queue)s, %(priority)s, %(inpu
         coalesce(%(scheduled_at)s::timestamptz, durable.now()),
         durable.now() + make_interval(secs => %(timeout)s::double precision),
         durable.now(), durable.now())
-RETURNING CASE WHEN scheduled_at <= durable.now() THEN pg_notify('durable:queue', queue) END,
+RETURNING pg_notify('durable:queue', queue),
           CASE WHEN deadline_at IS NOT NULL THEN pg_notify('durable:timeout', '') END;
 
 -- name: start_unless_there
@@ -23,7 +24,7 @@ VALUES (%(id)s::uuid, %(workflow)s, %(version)s, %(queue)s, %(priority)s, %(inpu
         durable.now() + make_interval(secs => %(timeout)s::double precision),
         durable.now(), durable.now())
 ON CONFLICT DO NOTHING
-RETURNING CASE WHEN scheduled_at <= durable.now() THEN pg_notify('durable:queue', queue) END,
+RETURNING pg_notify('durable:queue', queue),
           CASE WHEN deadline_at IS NOT NULL THEN pg_notify('durable:timeout', '') END;
 
 -- name: start_published
@@ -46,7 +47,7 @@ FROM (
     ORDER BY published_at DESC, version DESC
     LIMIT 1
 ) AS newest
-RETURNING CASE WHEN scheduled_at <= durable.now() THEN pg_notify('durable:queue', queue) END,
+RETURNING pg_notify('durable:queue', queue),
           CASE WHEN deadline_at IS NOT NULL THEN pg_notify('durable:timeout', '') END;
 
 -- name: start_new
@@ -64,8 +65,7 @@ WITH inserted AS (
     FROM unnest(string_to_array(%(ids)s, ',')::uuid[],
                 string_to_array(%(inputs)s, E'\x1e', '')) AS given (id, input)
 )
-SELECT CASE WHEN coalesce(%(scheduled_at)s::timestamptz <= durable.now(), true)
-            THEN pg_notify('durable:queue', %(queue)s) END,
+SELECT pg_notify('durable:queue', %(queue)s),
        CASE WHEN %(timeout)s::double precision IS NOT NULL
             THEN pg_notify('durable:timeout', '') END;
 
@@ -89,8 +89,7 @@ WITH inserted AS (
     RETURNING scheduled_at, deadline_at
 )
 SELECT count(*) AS started,
-       CASE WHEN bool_or(scheduled_at <= durable.now())
-            THEN pg_notify('durable:queue', %(queue)s) END,
+       CASE WHEN count(*) > 0 THEN pg_notify('durable:queue', %(queue)s) END,
        CASE WHEN bool_or(deadline_at IS NOT NULL) THEN pg_notify('durable:timeout', '') END
 FROM inserted;
 

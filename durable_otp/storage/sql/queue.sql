@@ -106,7 +106,7 @@ SET status = 'pending', scheduled_at = %(run_at)s, updated_at = durable.now(),
     lock_token = NULL, locked_by = NULL, locked_at = NULL, begun = NULL
 WHERE id = %(id)s::uuid AND lock_token = %(lock_token)s::uuid AND status = 'running'
 RETURNING id::text, status, NULL::text AS parent_id,
-          CASE WHEN scheduled_at <= durable.now() THEN pg_notify('durable:queue', queue) END;
+          pg_notify('durable:queue', queue);
 
 -- name: release
 -- move: release
@@ -222,6 +222,14 @@ WITH stale AS MATERIALIZED (
 SELECT r.id::text, r.status, CASE WHEN r.status = 'failed' THEN r.parent_id::text END AS parent_id,
        (SELECT count(*) FROM told) AS told
 FROM recovered r;
+
+-- name: stale_claims_are_left
+-- After a round that was not full: then somebody had them locked.
+SELECT EXISTS (
+    SELECT FROM durable.workflow_executions e
+    WHERE e.locked_by IS NOT NULL
+      AND e.locked_at < durable.now() - make_interval(secs => %(timeout)s)
+      AND NOT e.locked_by = ANY(%(live)s::text[])) AS found;
 
 -- name: recover_claims
 -- move: interrupt, fail, compensate

@@ -1,12 +1,16 @@
 """What must always hold of claims and what they leave behind: I-8, I-9, I-11, I-27."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from durable_otp.storage.statements import catalogue
 from tests.support.ledger.record import Record, Row, Rows, grouped, is_claim, is_final
 
 _WORKER = "durable:worker "
+BY_RIGHT = frozenset({"cancel_executions", "write_batch"})
+"""What a worker may do to a row that is held without asking for its token: the end of a parent ends
+its children, whoever holds them; and `write_batch` writes what `lock_batch` has found by the token.
+"""
 
 
 def claims_exclude_each_other(record: Record) -> list[str]:
@@ -19,7 +23,12 @@ def claims_exclude_each_other(record: Record) -> list[str]:
 
 
 def only_the_holder_writes(record: Record) -> list[str]:
-    """I-9: under one token one worker writes, and nobody writes a step of what nobody holds."""
+    """I-9: a worker changes what is held by statements alone that ask for the token of the claim.
+
+    A fenced statement changes nothing under another token than the row's, which
+    `tests/unit/test_states.py` and its neighbours hold of each. Besides, under one token one worker
+    writes, and nobody writes a step of what nobody holds.
+    """
     writers: dict[str, set[str]] = {}
     found = []
     for move in record.moves:
@@ -33,7 +42,7 @@ def only_the_holder_writes(record: Record) -> list[str]:
         for token, apps in writers.items()
         if len(apps) > 1
     ]
-    return found + _steps_without_a_claim(record)
+    return found + _steps_without_a_claim(record) + _writes_without_the_fence(record)
 
 
 def refused_writes(statements: Iterable[Mapping[str, Any]]) -> int:
@@ -117,26 +126,51 @@ def _claims_of_what_is_held(record: Record) -> list[str]:
 
 
 def _bodies_side_by_side(record: Record) -> list[str]:
-    """A body that goes on after another of the same visit has begun, under the same token."""
+    """A body that goes on after another of the same visit has begun, under the same token.
+
+    One whose claim is lost may begin late, for it learns of that when it asks: so there may be as
+    many as there were claims of the visit.
+    """
     changes = grouped(
         [m for m in record.of("workflow_executions") if m["new_token"] != m["old_token"]],
         lambda move: str(move["execution"]),
     )
+    done = grouped(
+        [m for m in record.of("step_executions") if m["new_status"] == "completed"],
+        lambda move: str(move["execution"]),
+    )
     found = []
     for key, effects in record.bodies().items():
-        for number, effect in enumerate(effects):
-            later = effects[number + 1 :]
-            end = next(
-                (e for e in later if e["phase"] == "end" and e["pid"] == effect["pid"]), None
-            )
-            others = [e for e in later if e["pid"] != effect["pid"] and end and e["n"] < end["n"]]
-            if effect["phase"] != "begin" or not others:
+        execution = str(effects[0]["execution"])
+        moves = changes.get(execution, [])
+        for effect, other in _overlaps(effects):
+            if any(effect["n"] < move["n"] < other["n"] for move in moves):
                 continue
-            moves = changes.get(str(effect["execution"]), [])
-            if not any(effect["n"] < move["n"] < others[0]["n"] for move in moves):
-                pids = effect["pid"], others[0]["pid"]
+            before = [step["n"] for step in done.get(execution, []) if step["n"] < effect["n"]]
+            since = max(before, default=0)
+            claims = _tokens_between(moves, since, other["n"])
+            bodies = {e["pid"] for e in effects if since < e["n"] <= other["n"]}
+            if len(bodies) > len(claims):
+                pids = effect["pid"], other["pid"]
                 found.append(f"I-8 {key} ran in {pids[0]} and {pids[1]} under one token")
     return found
+
+
+def _overlaps(effects: Rows) -> Iterator[tuple[Row, Row]]:
+    """Yield each body of a visit with the first one that began elsewhere before it had ended."""
+    for number, effect in enumerate(effects):
+        later = effects[number + 1 :]
+        end = next((e for e in later if e["phase"] == "end" and e["pid"] == effect["pid"]), None)
+        others = [e for e in later if e["pid"] != effect["pid"] and end and e["n"] < end["n"]]
+        if effect["phase"] == "begin" and others:
+            yield effect, others[0]
+
+
+def _tokens_between(changes: Rows, since: int, until: int) -> set[str]:
+    """Return the tokens that an execution had between two lines: at the first, and after it."""
+    at_first = [move["new_token"] for move in changes if move["n"] < since][-1:]
+    given = [move["new_token"] for move in changes if since < move["n"] < until]
+    return {str(token) for token in (*at_first, *given) if token is not None}
 
 
 def _token_of_writing(move: Row) -> str | None:
@@ -145,6 +179,18 @@ def _token_of_writing(move: Row) -> str | None:
     if move["what"] == "step_executions" and move["new_token"] is not None:
         return str(move["new_token"])
     return None
+
+
+def _writes_without_the_fence(record: Record) -> list[str]:
+    fenced = {text.name for text in catalogue().values() if text.fenced}
+    return [
+        f"I-9 {move['app']} changed {move['what']} of {move['execution']}, which is held, "
+        f"by {move['statement']}"
+        for move in record.moves
+        if _token_of_writing(move) is not None
+        and move["app"].startswith(_WORKER)
+        and move["statement"] not in fenced | BY_RIGHT
+    ]
 
 
 def _steps_without_a_claim(record: Record) -> list[str]:

@@ -3,10 +3,16 @@
 Processes, connections, values that were read back, and texts that were written somewhere.
 """
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+_ENDED = re.compile(
+    r'child_stopped +child=(?P<child>"[^"]*"|\S+) pid=(?P<pid>\d+) clean=(?P<clean>\w+) '
+    r'reason=(?P<reason>"[^"]*"|\S+)(?: by_supervisor=(?P<by_order>\w+))?'
+)
 
 
 def no_process_is_left(pids: Iterable[int]) -> list[str]:
@@ -24,12 +30,22 @@ def nothing_leaks(before: Mapping[str, float], after: Mapping[str, float]) -> li
     return found
 
 
-def restarts_are_bounded(restarts: Mapping[str, int], allowed: Mapping[str, int]) -> list[str]:
-    """I-18: no child was restarted more often than something of it was broken."""
+def restarts_have_reasons(log: str, killed: Container[int]) -> list[str]:
+    """I-18: no child of a node's root has ended but by order, or because somebody killed it.
+
+    So a crash in one queue restarts nothing of another, and no supervisor restarts more often than
+    something was broken.
+
+    Args:
+        log: What the node has written.
+        killed: The processes that were killed on purpose, with whatever went with them.
+    """
     return [
-        f"I-18 {child} was restarted {count} times, and {allowed.get(child, 0)} were reason for"
-        for child, count in restarts.items()
-        if count > allowed.get(child, 0)
+        f"I-18 {ended['child']} (pid {ended['pid']}) has ended of itself: {ended['reason']}"
+        for ended in _ENDED.finditer(log)
+        if ended["clean"] == "False"
+        and ended["by_order"] != "True"
+        and int(ended["pid"]) not in killed
     ]
 
 

@@ -28,6 +28,8 @@ KEPT = {
         "crash_streak",
         "retried_at",
         "locked_by",
+        "concurrency_key",
+        "concurrency_limit",
     ),
     "step_executions": ("path", "visit", "attempt", "position", "is_compensation", "type"),
     "waits": ("path", "visit", "ordinal", "kind", "due_at", "child_id", "names"),
@@ -36,7 +38,7 @@ KEPT = {
     "schedule_slots": ("schedule", "slot", "outcome"),
 }
 
-TABLES = """
+TABLES = r"""
 CREATE SCHEMA {l};
 CREATE SEQUENCE {l}.number;
 CREATE TABLE {l}.effect (
@@ -58,6 +60,7 @@ CREATE TABLE {l}.moves (
     execution uuid, row text NOT NULL, old_status text, new_status text, old_token uuid,
     new_token uuid, old jsonb, new jsonb, backend integer NOT NULL DEFAULT pg_backend_pid(),
     app text NOT NULL DEFAULT current_setting('application_name'),
+    statement text DEFAULT substring(current_query() from '^/\* (\w+)'),
     txid bigint NOT NULL DEFAULT txid_current(), now timestamptz NOT NULL,
     t timestamptz NOT NULL DEFAULT clock_timestamp());
 CREATE INDEX ON {l}.moves (execution, n);
