@@ -95,7 +95,7 @@ class Site:
         seconds = time.monotonic() - began
         deadline = time.monotonic() + patience
         while not until() and time.monotonic() < deadline:
-            time.sleep(0.01)
+            time.sleep(0.02)
         if root.startswith("s-"):
             self._until_judged(root)
             self.durable.delete_schedule(root)
@@ -112,7 +112,7 @@ class Site:
             if time.monotonic() > deadline:
                 raise AssertionError(f"{scenario.name} has not ended: {self._left(mark)}")
             scenario.nudge(self, root)
-            time.sleep(0.008)
+            time.sleep(0.02)
 
     def _has_ended(self, scenario: Scenario, mark: int) -> bool:
         (row,) = self.ledger.sql(

@@ -245,7 +245,7 @@ def look_on(durable: Durable, execution: str) -> None:
 @with_client
 def wait_for_its_end(durable: Durable, execution: str) -> None:
     with suppress(ResultTimeout):
-        Handle(execution, durable).result(timeout=1.0)
+        Handle(execution, durable).result(timeout=0.3)
 
 
 @with_client
