@@ -23,6 +23,8 @@ REPEATED = (
     ("sleep", "suspend"),
     ("deadly", "settle_crash"),
     ("parallel", "COMMIT"),
+    ("events", "COMMIT"),
+    ("transaction", "checkpoint COMMIT"),
     ("children", "start_once"),
 )
 """Statements whose answer is lost, where something then looks whether they happened."""
@@ -53,8 +55,9 @@ def pieces() -> list[Piece]:
     rest = [Piece(name, "each") for name in SCENARIOS if name not in TWELVE]
     anew = [Piece("plain", "each", role) for role in ("manager", *SIBLINGS)]
     anew.append(Piece("plain", "batched", "manager"))
+    anew.append(Piece("limited", "each", "manager"))
     repeated = [Piece(name, "each", first=first) for name, first in REPEATED]
-    batch = Piece("plain", "batched", first="COMMIT")
+    batch = Piece("plain", "batched", first="complete_batch COMMIT")
     verbs = [Piece(name, VERB) for name in VERBS]
     return [*work, *rest, *anew, *repeated, batch, *verbs]
 

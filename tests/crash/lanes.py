@@ -5,6 +5,7 @@ other cost little more than one. What needs the same kind of tree is swept toget
 """
 
 import multiprocessing
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -65,10 +66,15 @@ def sweep_all(dsn: str, tasks: Iterable[Task], lanes: int) -> list[str]:
     for _ in range(lanes):
         waiting.put(None)
     crew = [context.Process(target=_lane, args=(dsn, waiting, failed)) for _ in range(lanes)]
-    for process in crew:
-        process.start()
-    for process in crew:
-        process.join()
+    signal.signal(signal.SIGTERM, _leave)
+    try:
+        for process in crew:
+            process.start()
+        for process in crew:
+            process.join()
+    finally:
+        for process in crew:
+            process.terminate()
     found = [f"a lane ended with {process.exitcode}" for process in crew if process.exitcode]
     while not failed.empty():
         found.append(failed.get())
@@ -76,6 +82,8 @@ def sweep_all(dsn: str, tasks: Iterable[Task], lanes: int) -> list[str]:
 
 
 def _lane(dsn: str, waiting: "SimpleQueue[Task | None]", failed: "SimpleQueue[str]") -> None:
+    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started the lanes ends them
     ground = Ground(dsn)
     try:
         while (task := waiting.get()) is not None:
@@ -83,6 +91,11 @@ def _lane(dsn: str, waiting: "SimpleQueue[Task | None]", failed: "SimpleQueue[st
                 failed.put(f"{task.piece} {task.action}")
     finally:
         ground.leave()
+
+
+def _leave(*_: object) -> None:
+    """Take down what there is."""
+    sys.exit(1)
 
 
 def _swept(ground: Ground, task: Task) -> bool:

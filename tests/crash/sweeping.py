@@ -13,8 +13,9 @@ from tests.support.waiting import wait_until
 
 ROLES = ("worker", "manager", *SIBLINGS)
 ACTIONS = ("kill", "reset")
-PATIENCE = 1.0
-"""How long a sibling has to reach its statement after the work is done: it looks every 0.3 s."""
+PATIENCE = 1.5
+"""How long a sibling has to reach its statement after the work is done: it looks every 0.3 s, and
+shows its life every second."""
 MAX_CRASHES = 5
 LIKELY = 2
 """Later occurrences of a statement that comes round and round are not waited for."""
@@ -65,8 +66,9 @@ class Sweep:
         commit: How its queues commit, as it is reported.
         reborn: A role that is killed before each run, so that what it does when it begins is swept
             as well; and with it what happens when something dies in the middle of a recovery.
-        first: A statement whose answer is lost in each run, so that what repeats it is swept. The
-            points are those that a run without this has not.
+        first: A statement whose answer is lost in each run, so that what repeats it is swept; a
+            name before it is that of the statement behind which it comes. The points are those
+            that a run without this has not.
     """
 
     site: Site
@@ -128,7 +130,9 @@ class Sweep:
     def _lose_the_first(self) -> None:
         """Let the answer to the `first` statement be lost, whatever else breaks."""
         if self.first:
-            match = {"name": f"^{self.first}$", "app": r"^durable:(worker|manager)\b"}
+            *behind, name = self.first.split()
+            match = {"name": f"^{name}$", "app": r"^durable:(worker|manager)\b"}
+            match |= {"behind": f"^{behind[0]}$"} if behind else {}
             self.site.proxy.arm(k=1, point="sent", action="reset", match=match)
 
     def _undisturbed(self, is_broken: bool = False) -> tuple[Ending, Counts]:
@@ -144,16 +148,16 @@ class Sweep:
         found = violations(ending.record, max_crashes=MAX_CRASHES)
         assert not found, f"{self.name} violates something without any fault: {found}"
         statements = self.site.proxy.statements(since=seen, brief=True)["statements"]
-        if not set(self.scenario.roles) <= {"worker", "manager"} or self.reborn:
+        if set(self.scenario.roles) & set(SIBLINGS) or self.reborn:
             wait_until(lambda: self._rounds(seen), what="a round of every sibling")
             statements = self.site.proxy.statements(since=seen, brief=True)["statements"]
         return ending, counted(statements)
 
     def _rounds(self, since: int) -> bool:
-        """Return whether everybody who is swept has said something since."""
+        """Return whether every sibling that is swept has said something since."""
         statements = self.site.proxy.statements(since=since, brief=True)["statements"]
         said = {role_of(each["app"]) for each in statements}
-        return set(self.scenario.roles) | {self.reborn} - {None} <= said
+        return (set(self.scenario.roles) & set(SIBLINGS)) | ({self.reborn} - {None}) <= said
 
     def _kill_now(self, role: str) -> None:
         """Kill a role's process at the next thing it says."""

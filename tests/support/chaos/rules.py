@@ -15,7 +15,7 @@ _NAMED = re.compile(r"/\* (\w+) \*/")
 _WORD = re.compile(r"\w+")
 _PLAIN = ("BEGIN", "COMMIT", "ROLLBACK", "DEALLOCATE", "SELECT", "SET")
 _OF_CONNECTION = {"app": "application_name", "user": "user", "db": "database"}
-_PATTERNS = (*_OF_CONNECTION, "sql", "name")
+_PATTERNS = (*_OF_CONNECTION, "sql", "name", "behind")
 
 
 class Speaker(Protocol):
@@ -35,7 +35,7 @@ def name_of(sql: str) -> str:
     named = _NAMED.match(sql)
     if named:
         return named[1]
-    if "set_config(" in sql[:40]:
+    if "set_config(" in sql:
         return "session"
     word = _WORD.search(sql)
     first = word[0].upper() if word else "?"
@@ -53,6 +53,8 @@ class Seen:
     tag: str | None = None
     error: str | None = None
     done: bool = False
+    behind: str = ""
+    """What the connection has said before it."""
     rules: list["Rule"] = field(default_factory=list)
 
     def public(self) -> dict[str, Any]:
@@ -74,8 +76,8 @@ class Seen:
 class Matcher:
     """Which connections and statements are meant: all keys that are given have to fit.
 
-    ``app``, ``user``, ``db``, ``sql`` and ``name`` are patterns that are searched, ``conn`` is a
-    number and ``kind`` is Q or E.
+    ``app``, ``user``, ``db``, ``sql``, ``name`` and ``behind`` (what the connection's statement
+    before was called) are patterns that are searched, ``conn`` is a number, ``kind`` is Q or E.
     """
 
     def __init__(self, wanted: dict[str, Any] | None = None) -> None:
@@ -105,6 +107,7 @@ class Matcher:
             and self.wanted.get("kind", seen.kind) == seen.kind
             and self._fits("sql", seen.sql)
             and self._fits("name", name_of(seen.sql))
+            and self._fits("behind", seen.behind)
         )
 
     def _fits(self, key: str, text: str) -> bool:
