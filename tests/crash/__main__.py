@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.crash.campaign import Piece, pieces, read, swept
-from tests.crash.coverage import exercised, never
+from tests.crash.coverage import never
 from tests.crash.lanes import Task, sweep_all
 from tests.crash.report import put, section
 from tests.crash.sweeping import ACTIONS
@@ -47,22 +47,10 @@ def _tasks(chosen: Sequence[Piece], given: argparse.Namespace) -> list[Task]:
     """Return what is to be swept, without what the results have already if that is asked for."""
     paths = [path for path in (given.out, *given.more) if path.exists()]
     whole = {(line["piece"], line["action"]) for line in swept(paths)} if given.resume else set()
-    broken = exercised(read(paths)) if given.missing else {}
     return [
-        Task(
-            piece,
-            action,
-            given.out,
-            roles=tuple(given.role or ()),
-            done=frozenset(
-                (name, point)
-                for name, ways in broken.items()
-                for way, point in ways
-                if way == action
-            ),
-        )
-        for piece in chosen
+        Task(piece, action, given.out, roles=tuple(given.role or ()), missing=given.missing)
         for action in given.action or ACTIONS
+        for piece in chosen
         if (str(piece), action) not in whole
     ]
 

@@ -22,8 +22,8 @@ REPEATED = (
     ("plain", "complete"),
     ("sleep", "suspend"),
     ("deadly", "settle_crash"),
-    ("parallel", "COMMIT"),
-    ("events", "COMMIT"),
+    ("parallel", "await_children COMMIT"),
+    ("events", "waits_and_mail COMMIT"),
     ("transaction", "checkpoint COMMIT"),
     ("children", "start_once"),
 )

@@ -8,38 +8,43 @@ import multiprocessing
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
-from tests.crash.campaign import Line, Piece, revision, sweep, write
+from durable_otp.storage.statements import catalogue
+from tests.crash.campaign import Line, Piece, read, revision, sweep, write
+from tests.crash.coverage import exercised
 from tests.crash.ground import VERB, Ground
 from tests.crash.points import CrashPoint
 from tests.crash.scenarios import SCENARIOS, TWELVE
 
-Wanted = Callable[[CrashPoint], bool]
-
 
 @dataclass(frozen=True)
 class Task:
-    """A piece, broken in one way; ``done`` and ``roles`` narrow which of its points.
+    """A piece, broken in one way.
 
     Attributes:
         roles: Whose statements; empty: everybody's.
-        done: Statements and points that need not be broken once more.
+        missing: Only statements that no result in ``out`` has at that point.
     """
 
     piece: Piece
     action: str
     out: Path
     roles: tuple[str, ...] = ()
-    done: frozenset[tuple[str, str]] = frozenset()
+    missing: bool = False
 
-    def wants(self, point: CrashPoint) -> bool:
+    def done(self) -> dict[str, set[tuple[str, str]]]:
+        """Return how each statement was broken already, where only others are asked for."""
+        return exercised(read([self.out])) if self.missing and self.out.exists() else {}
+
+    def wants(self, point: CrashPoint, done: Mapping[str, set[tuple[str, str]]]) -> bool:
         """Return whether a point is asked for."""
-        is_done = (point.statement, point.point) in self.done
-        return not is_done and (not self.roles or point.role in self.roles)
+        is_known = not self.missing or point.statement in catalogue()
+        is_done = self.missing and (self.action, point.point) in done.get(point.statement, ())
+        return is_known and not is_done and (not self.roles or point.role in self.roles)
 
     @property
     def place(self) -> tuple[object, ...]:
@@ -100,11 +105,13 @@ def _leave(*_: object) -> None:
 
 def _swept(ground: Ground, task: Task) -> bool:
     """Sweep one piece in one way; return whether its undisturbed run was as it must be."""
-    began, found = time.monotonic(), []
+    began, found, done = time.monotonic(), [], task.done()
     try:
-        for line in sweep(ground, task.piece, task.action, task.wants):
+        for line in sweep(ground, task.piece, task.action, lambda each: task.wants(each, done)):
             write(line, task.out)
             found.append(line)
+            if line["reached"]:
+                done.setdefault(line["statement"], set()).add((task.action, line["point"]))
     except Exception as error:  # a piece that cannot be swept must not take the others with it
         print(f"{task.piece} {task.action}: {error!r}", file=sys.stderr, flush=True)
         ground.leave()
@@ -118,5 +125,5 @@ def _tell(task: Task, found: list[Line], seconds: float) -> None:
     text = f"{task.piece} {task.action}: {len(found)} points, {bad} bad, {seconds:.0f} s"
     print(text, file=sys.stderr, flush=True)
     whole = {"piece": str(task.piece), "action": task.action, "seconds": round(seconds, 1)}
-    if not task.roles and not task.done:
+    if not task.roles and not task.missing:
         write(whole | {"points": len(found), "revision": revision()}, task.out)

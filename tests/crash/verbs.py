@@ -170,7 +170,7 @@ def look_on(durable: Durable, execution: str) -> None:
 @with_client
 def wait_for_its_end(durable: Durable, execution: str) -> None:
     with suppress(ResultTimeout):
-        Handle(execution, durable).result(timeout=0.3)
+        Handle(execution, durable).result(timeout=1.0)
 
 
 @with_client

@@ -127,6 +127,7 @@ class Rule:
         sig: What ``kill`` sends.
         target: Whom ``kill`` hits: the process that holds the connection, or its parent.
         then: How the connection breaks after a kill; None for what fits the kill.
+        newer: Whether only connections count that were opened after it was armed.
     """
 
     def __init__(
@@ -140,6 +141,7 @@ class Rule:
         sig: int = signal.SIGKILL,
         target: str = "client",
         then: str | None = None,
+        newer: bool = False,
     ) -> None:
         _check("point", point, POINTS)
         _check("action", action, ACTIONS)
@@ -147,6 +149,7 @@ class Rule:
         _check("then", then, (None, "release", *BREAKS))
         self.id, self.k, self.point, self.action = number, int(k), point, action
         self.match, self.sig, self.target, self.then = Matcher(match), int(sig), target, then
+        self.newer = newer
         self.count = 0
         self.fired: Seen | None = None
         self.sprung = asyncio.Event()
@@ -156,7 +159,8 @@ class Rule:
 
     def counts(self, seen: Seen) -> bool:
         """Count a statement; return whether it is the one."""
-        if self.fired is not None or not self.match.fits(seen):
+        is_old = self.newer and seen.connection.id < self.id
+        if self.fired is not None or is_old or not self.match.fits(seen):
             return False
         self.count += 1
         return self.count == self.k
