@@ -2,21 +2,24 @@
 
 ``--list`` names the pieces, ``--piece`` picks some by a part of their name, ``--action`` and
 ``--role`` narrow each. Results are appended to ``--out`` as lines of JSON, so that a long sweep may
-be run in pieces; ``--write`` puts the sum of the files given into ``docs/reliability.md``.
+be run in pieces: ``--resume`` leaves out those that the file has whole. ``--lanes`` says how many
+trees work beside each other. ``--write`` puts the sum of the files into ``docs/reliability.md``.
 """
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.crash.campaign import Line, Piece, pieces, read, sweep, write
-from tests.crash.coverage import exercised, never
-from tests.crash.points import CrashPoint
+from tests.crash.campaign import Piece, pieces, read, swept
+from tests.crash.coverage import never
+from tests.crash.lanes import Task, sweep_all
 from tests.crash.report import put, section
 from tests.crash.sweeping import ACTIONS
 from tests.support.postgres import session_server
+
+LANES = 6
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -26,10 +29,10 @@ def main(words: Sequence[str] | None = None) -> int:
     if given.list:
         print("\n".join(map(str, chosen)))
         return 0
+    if given.fresh:
+        given.out.unlink(missing_ok=True)
     with TemporaryDirectory() as directory, session_server(Path(directory)) as dsn:
-        if given.fresh:
-            given.out.unlink(missing_ok=True)
-        failed = [str(each) for each in chosen if not (given.report_only or _run(dsn, each, given))]
+        failed = [] if given.report_only else sweep_all(dsn, _tasks(chosen, given), given.lanes)
         lines = read([given.out, *given.more])
         text = section(lines, dsn)
     if given.write:
@@ -40,17 +43,16 @@ def main(words: Sequence[str] | None = None) -> int:
     return int(bool(failed or missing or any(line["violations"] for line in lines)))
 
 
-def _wanted(given: argparse.Namespace, action: str) -> Callable[[CrashPoint], bool]:
-    """Return which points are asked for: of some roles, or that nobody has broken yet."""
-    lines = read([path for path in (given.out, *given.more) if path.exists()])
-    done = exercised(lines) if given.missing else {}
-
-    def wanted(point: CrashPoint) -> bool:
-        is_done = (action, point.point) in done.get(point.statement, set())
-        is_named = not given.missing or point.statement in done
-        return is_named and not is_done and (not given.role or point.role in given.role)
-
-    return wanted
+def _tasks(chosen: Sequence[Piece], given: argparse.Namespace) -> list[Task]:
+    """Return what is to be swept, without what the results have already if that is asked for."""
+    paths = [path for path in (given.out, *given.more) if path.exists()]
+    whole = {(line["piece"], line["action"]) for line in swept(paths)} if given.resume else set()
+    return [
+        Task(piece, action, given.out, roles=tuple(given.role or ()), missing=given.missing)
+        for action in given.action or ACTIONS
+        for piece in chosen
+        if (str(piece), action) not in whole
+    ]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -63,6 +65,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--missing", action="store_true", help="only statements that no result has at that point"
     )
+    parser.add_argument(
+        "--resume", action="store_true", help="leave out the pieces that the results have whole"
+    )
+    parser.add_argument("--lanes", type=int, default=LANES, help="how many trees at a time")
     parser.add_argument("--fresh", action="store_true", help="forget what --out holds")
     parser.add_argument("--more", type=Path, nargs="*", default=[], help="other results to sum up")
     parser.add_argument("--report-only", action="store_true", help="sweep nothing")
@@ -72,21 +78,6 @@ def _parser() -> argparse.ArgumentParser:
 
 def _is_chosen(name: str, wanted: Sequence[str]) -> bool:
     return not wanted or any(part in name for part in wanted)
-
-
-def _run(dsn: str, piece: Piece, given: argparse.Namespace) -> bool:
-    """Sweep a piece; return whether its undisturbed run was as it must be."""
-    is_sound = True
-    for action in given.action or ACTIONS:
-        found: list[Line] = []
-        try:
-            found += write(sweep(dsn, piece, [action], _wanted(given, action)), given.out)
-        except AssertionError as error:
-            is_sound = False
-            print(f"{piece} {action}: {error}", file=sys.stderr, flush=True)
-        bad = sum(bool(line["violations"]) for line in found)
-        print(f"{piece} {action}: {len(found)} points, {bad} bad", file=sys.stderr, flush=True)
-    return is_sound
 
 
 if __name__ == "__main__":

@@ -1,29 +1,30 @@
 """The sweep as a whole: which scenarios, on which trees, broken in which way; results as lines."""
 
 import json
+import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tests.crash.ground import VERB, Ground
 from tests.crash.points import SIBLINGS, CrashPoint
 from tests.crash.scenarios import SCENARIOS, TWELVE
-from tests.crash.site import site
-from tests.crash.sweeping import ACTIONS, Sweep
-from tests.crash.verb_sweep import VerbSweep, verb_site
+from tests.crash.sweeping import Sweep
+from tests.crash.verb_sweep import VerbSweep
 from tests.crash.verbs import VERBS
-from tests.support.postgres import fresh_schema
 
 COMMITS = ("each", "batched")
-VERB = "verb"
-"""In the place of how a queue commits: no queue takes part."""
 REPEATED = (
     ("plain", "checkpoint"),
     ("plain", "complete"),
     ("sleep", "suspend"),
     ("deadly", "settle_crash"),
-    ("parallel", "COMMIT"),
+    ("parallel", "await_children COMMIT"),
+    ("events", "waits_and_mail COMMIT"),
+    ("transaction", "checkpoint COMMIT"),
     ("children", "start_once"),
 )
 """Statements whose answer is lost, where something then looks whether they happened."""
@@ -54,44 +55,35 @@ def pieces() -> list[Piece]:
     rest = [Piece(name, "each") for name in SCENARIOS if name not in TWELVE]
     anew = [Piece("plain", "each", role) for role in ("manager", *SIBLINGS)]
     anew.append(Piece("plain", "batched", "manager"))
+    anew.append(Piece("limited", "each", "manager"))
     repeated = [Piece(name, "each", first=first) for name, first in REPEATED]
-    batch = Piece("plain", "batched", first="COMMIT")
+    batch = Piece("plain", "batched", first="complete_batch COMMIT")
     verbs = [Piece(name, VERB) for name in VERBS]
     return [*work, *rest, *anew, *repeated, batch, *verbs]
 
 
 def sweep(
-    dsn: str,
+    ground: Ground,
     piece: Piece,
-    actions: Iterable[str] = ACTIONS,
+    action: str,
     wanted: Callable[[CrashPoint], bool] = lambda _: True,
 ) -> Iterator[Line]:
-    """Sweep a piece on a schema of its own; one that comes to no end is given up, and said so."""
+    """Sweep a piece in one way; one that comes to no end is given up, and said so."""
+    known = {"revision": revision()}
     if piece.commit == VERB:
-        yield from _sweep_verb(dsn, piece.scenario, actions, wanted)
+        verb = VerbSweep(ground.client(), piece.scenario)
+        calls = sum(verb.counts.values())
+        for point in filter(wanted, verb.points()):
+            yield verb.broken(point, action).public() | known | {"at": _now(), "calls": calls}
         return
     scenario = SCENARIOS[piece.scenario]
-    for action in actions:
-        with (
-            fresh_schema(dsn) as schema,
-            site(dsn, schema, piece.commit, **dict(scenario.settings)) as made,
-        ):
-            swept = Sweep(made, scenario, piece.commit, piece.reborn, piece.first)
-            for result in swept.results(filter(wanted, swept.points()), action):
-                yield result.public() | {"at": _now(), "calls": _calls(swept)}
-                if result.seconds == 0.0 and result.violations:
-                    break  # it has not ended, and would be in the way of all that follows
-
-
-def _sweep_verb(
-    dsn: str, name: str, actions: Iterable[str], wanted: Callable[[CrashPoint], bool]
-) -> Iterator[Line]:
-    with fresh_schema(dsn) as schema, verb_site(dsn, schema) as made:
-        swept = VerbSweep(made, name)
-        calls = sum(swept.counts.values())
-        for action in actions:
-            for point in filter(wanted, swept.points()):
-                yield swept.broken(point, action).public() | {"at": _now(), "calls": calls}
+    made = ground.tree(scenario, piece.commit)
+    swept = Sweep(made, scenario, piece.commit, piece.reborn, piece.first)
+    for result in swept.results(filter(wanted, swept.points()), action):
+        yield result.public() | known | {"at": _now(), "calls": _calls(swept)}
+        if result.seconds == 0.0 and result.violations:
+            ground.leave()  # it has not ended, and would be in the way of all that follows
+            return
 
 
 def _calls(swept: Sweep) -> int:
@@ -100,19 +92,40 @@ def _calls(swept: Sweep) -> int:
     return sum(count for (role, _), count in swept.counts.items() if role in roles)
 
 
+@cache
+def revision() -> str:
+    """Return the commit that is checked out, with a + when files differ from it."""
+    found = [_git("rev-parse", "--short", "HEAD"), _git("status", "--porcelain", "-uno") and "+"]
+    return "".join(found) or "unknown"
+
+
+def _git(*words: str) -> str:
+    asked = ["git", *words]
+    done = subprocess.run(
+        asked, capture_output=True, text=True, check=False, cwd=Path(__file__).parent
+    )
+    return done.stdout.strip()
+
+
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def write(lines: Iterable[Line], path: Path) -> Iterator[Line]:
-    """Append lines to a file as they come, and pass them on."""
+def write(line: Line, path: Path) -> None:
+    """Append a line to a file, which others append to as well."""
     with path.open("a") as file:
-        for line in lines:
-            file.write(json.dumps(line) + "\n")
-            file.flush()
-            yield line
+        file.write(json.dumps(line) + "\n")
 
 
 def read(paths: Iterable[Path]) -> list[Line]:
-    """Return the lines of files."""
+    """Return what became of crash points, as files have it."""
+    return [line for line in _lines(paths) if "point" in line]
+
+
+def swept(paths: Iterable[Path]) -> list[Line]:
+    """Return which pieces files have whole: their names, actions and seconds."""
+    return [line for line in _lines(paths) if "piece" in line]
+
+
+def _lines(paths: Iterable[Path]) -> list[Line]:
     return [json.loads(line) for path in paths for line in path.read_text().splitlines()]

@@ -3,7 +3,6 @@
 import os
 import platform
 import re
-import subprocess
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,8 +10,9 @@ from pathlib import Path
 import psycopg
 
 from durable_otp.storage.statements import catalogue
-from tests.crash.campaign import VERB, Line
+from tests.crash.campaign import Line
 from tests.crash.coverage import by_role, incomplete, never
+from tests.crash.ground import VERB
 from tests.crash.scenarios import TWELVE
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
@@ -26,7 +26,7 @@ def section(lines: Sequence[Line], dsn: str) -> str:
     times = sorted(line["at"] for line in lines)
     parts = [
         BEGIN,
-        f"Swept from {times[0]} to {times[-1]} on {machine(dsn)}, at commit {commit()}.",
+        f"Swept from {times[0]} to {times[-1]} on {machine(dsn)}, at {_revisions(lines)}.",
         (
             f"**{len(reached)} crash points, {len(bad)} with a violation.** "
             f"{len(lines) - len(reached)} more were armed and not met, because the statement came "
@@ -61,11 +61,10 @@ def machine(dsn: str) -> str:
     return f"{cores} cores (load {load:.0f}), PostgreSQL {version}, Python {python}"
 
 
-def commit() -> str:
-    """Return the commit that is checked out."""
-    arguments = ["git", "rev-parse", "--short", "HEAD"]
-    answer = subprocess.run(arguments, capture_output=True, text=True, check=False, cwd=PAGE.parent)
-    return answer.stdout.strip() or "unknown"
+def _revisions(lines: Iterable[Line]) -> str:
+    """Return which commits were swept; a + after one tells that files differed from it."""
+    found = sorted({line["revision"] for line in lines})
+    return f"commit{'s' * (len(found) > 1)} {', '.join(found)}"
 
 
 def _coverage(lines: Sequence[Line]) -> str:

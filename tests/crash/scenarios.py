@@ -171,12 +171,92 @@ def stop_the_manager(world: World, execution: str) -> None:
     if "stop" not in world.done:
         world.done.add("stop")
         with suppress(DurableError):
-            world.runtime.restart("manager default")
+            world.runtime.restart("default")
     if "gate" not in world.done:
         world.done.add("gate")
         (row,) = world.durable.list_executions(id_prefix=execution)
         given = world.durable.get_execution(row.id).input
         Path(given["gate"]).touch()
+
+
+def start_with_books(world: World, workflow: Workflow, key: str) -> str:
+    """Start, with a table for what is booked."""
+    columns = "(execution uuid, what text)"
+    world.ledger.sql(f"CREATE TABLE IF NOT EXISTS {{l}}.bookings {columns}")
+    return start(world, workflow, key)
+
+
+def start_an_orphan(world: World, workflow: Workflow, key: str) -> str:
+    """Make a child at work whose parent has ended, as a death between two statements leaves it."""
+    parent, child = (
+        world.durable.start(workflow, world.given(key, **more), idempotency_key=k, queue="limbo").id
+        for k, more in ((key, {}), (f"{key}-child", {"number": 1}))
+    )
+    world.ledger.fault("planted", parent)
+    world.ledger.sql(
+        "UPDATE {s}.workflow_executions SET parent_id = %s::uuid, parent_path = 'one', "
+        "parent_visit = 1 WHERE id = %s::uuid",
+        parent,
+        child,
+    )
+    world.ledger.sql(
+        "UPDATE {s}.workflow_executions SET status = 'failed', scheduled_at = NULL, "
+        'error = \'{"type": "planted"}\', completed_at = {s}.now() WHERE id = %s::uuid',
+        parent,
+    )
+    return parent
+
+
+def start_in_turns(world: World, workflow: Workflow, key: str) -> str:
+    """Start two executions of which the second has to wait for its turn."""
+    world.ledger.intent(f"{key}-2")
+    handles = [
+        world.durable.start(
+            workflow, world.given(each, number=number), concurrency_key=key, idempotency_key=each
+        )
+        for number, each in ((1, key), (2, f"{key}-2"))
+    ]
+    world.ledger.ack(f"{key}-2", handles[1].id)
+    return handles[0].id
+
+
+def answer_meanwhile(world: World, execution: str) -> None:
+    """Answer one question; and the other one while the step runs again for the first."""
+    gate = world.scratch / world.durable.get_execution(execution).input["intent"]
+    asked = {each.name for each in world.durable.list_pending_inputs(execution)}
+    (row,) = world.ledger.sql(
+        "SELECT count(*) AS n FROM {l}.effect WHERE execution = %s::uuid AND phase = 'begin'",
+        execution,
+    )
+    status = str(world.durable.status(execution))
+    if asked == {"first", "second"} and status == "waiting":
+        gate.with_name(f"{gate.name}.begun").touch()
+        _provide(world, execution, "first")
+    elif asked == {"second"} and status == "running" and row["n"] > 1:
+        _provide(world, execution, "second")
+        gate.with_name(f"{gate.name}.end").touch()
+
+
+def _provide(world: World, execution: str, name: str) -> None:
+    with suppress(NoPendingInput):
+        world.durable.provide_input(execution, name, f"to {name}")
+
+
+def order_stacks(world: World, _: str) -> None:
+    """Order the stacks of a process once, and see that they come."""
+    if "order" not in world.done:
+        world.done.add("order")
+        try:
+            assert world.durable.dump_stacks("pruner", timeout=LONGEST_ORDER)
+        except DurableError as error:
+            raise AssertionError(f"an order was answered with {error}") from error
+
+
+def replace_the_registrar(world: World, _: str) -> None:
+    """Have the registrar stop in good order, and another one begin."""
+    if "replaced" not in world.done:
+        world.done.add("replaced")
+        world.runtime.restart("registrar")
 
 
 def wait_for_ages(world: World, _: str) -> None:
@@ -215,6 +295,7 @@ def outlive_it(world: World, execution: str) -> None:
         world.advance(timedelta(seconds=RETENTION + 60))
 
 
+LONGEST_ORDER = 20.0
 AGES = 1e6
 """No claim goes stale by the clock before a scenario says so."""
 RETENTION = 30 * 86400.0
@@ -279,7 +360,11 @@ SCENARIOS = {
             workflows.plain, start_held_by_a_ghost, wait_for_ages, _RECOVERY, called="stale claim"
         ),
         Scenario(
-            workflows.plain, start_held_by_a_dead_manager, roles=_RECOVERY, called="dead manager"
+            workflows.plain,
+            start_held_by_a_dead_manager,
+            roles=_RECOVERY,
+            called="dead manager",
+            settings=(("node_timeout", 1.0),),
         ),
         Scenario(
             workflows.plain, start_a_zombie, wait_for_ages, ("zombie_recovery",), called="zombie"
@@ -288,6 +373,26 @@ SCENARIOS = {
             workflows.plain, nudge=outlive_it, roles=("pruner",), called="pruned", is_removed=True
         ),
         Scenario(workflows.plain, roles=SIBLINGS, called="idle siblings"),
+        Scenario(
+            workflows.plain, start_an_orphan, roles=("wait_timeouts",), called="planted orphan"
+        ),
+        Scenario(troubled.books, start_with_books),
+        Scenario(troubled.two_answers, start_long, answer_meanwhile),
+        Scenario(
+            workflows.plain, start_in_turns, roles=(*BOTH, "wait_timeouts"), called="in turns"
+        ),
+        Scenario(workflows.plain, nudge=order_stacks, roles=("registrar",), called="ordered"),
+        Scenario(
+            workflows.plain,
+            nudge=replace_the_registrar,
+            roles=("registrar",),
+            called="registrar replaced",
+        ),
+        Scenario(
+            workflows.plain,
+            called="limited",
+            settings=(("limits", (("global_concurrency", 5), ("rate_limit", "1000/1s"))),),
+        ),
     )
 }
 TWELVE = tuple(SCENARIOS)[:13]

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tests.crash.points import SIBLINGS, Counts, CrashPoint, counted, points_of, role_of
+from tests.crash.points import SIBLINGS, Counts, CrashPoint, counted, points_of
 from tests.crash.scenarios import Scenario
 from tests.crash.site import Ending, Site
 from tests.support.ledger import violations
@@ -13,9 +13,12 @@ from tests.support.waiting import wait_until
 
 ROLES = ("worker", "manager", *SIBLINGS)
 ACTIONS = ("kill", "reset")
-PATIENCE = 1.0
-"""How long a sibling has to reach its statement after the work is done: it looks every 0.3 s."""
+PATIENCE = 1.5
+"""How long a sibling has to reach its statement after the work is done: it looks every 0.3 s, and
+shows its life every second."""
 MAX_CRASHES = 5
+ONCE_AND_AGAIN = ("BEGIN", "COMMIT", "session")
+"""What is said more than once before a round is over."""
 LIKELY = 2
 """Later occurrences of a statement that comes round and round are not waited for."""
 REBIRTH = {"manager": r"^durable:manager default\b"}
@@ -65,8 +68,9 @@ class Sweep:
         commit: How its queues commit, as it is reported.
         reborn: A role that is killed before each run, so that what it does when it begins is swept
             as well; and with it what happens when something dies in the middle of a recovery.
-        first: A statement whose answer is lost in each run, so that what repeats it is swept. The
-            points are those that a run without this has not.
+        first: A statement whose answer is lost in each run, so that what repeats it is swept; a
+            name before it is that of the statement behind which it comes. The points are those
+            that a run without this has not.
     """
 
     site: Site
@@ -106,10 +110,11 @@ class Sweep:
         """Break the run at one point and judge how it ends."""
         proxy, about = self.site.proxy, (self.name, self.commit, action, point)
         proxy.disarm()
+        self._lose_the_first()
+        where = {"match": point.match, "newer": self.reborn is not None}
+        rule = proxy.arm(k=point.occurrence, point=point.point, action=action, **where)
         if self.reborn:
             self._kill_now(self.reborn)
-        self._lose_the_first()
-        rule = proxy.arm(k=point.occurrence, point=point.point, action=action, match=point.match)
         self.site.ledger.fault(action, str(point))
 
         def fired() -> bool:
@@ -128,7 +133,9 @@ class Sweep:
     def _lose_the_first(self) -> None:
         """Let the answer to the `first` statement be lost, whatever else breaks."""
         if self.first:
-            match = {"name": f"^{self.first}$", "app": r"^durable:(worker|manager)\b"}
+            *behind, name = self.first.split()
+            match = {"name": f"^{name}$", "app": r"^durable:(worker|manager)\b"}
+            match |= {"behind": f"^{behind[0]}$"} if behind else {}
             self.site.proxy.arm(k=1, point="sent", action="reset", match=match)
 
     def _undisturbed(self, is_broken: bool = False) -> tuple[Ending, Counts]:
@@ -137,30 +144,42 @@ class Sweep:
         if is_broken:
             self.site.ledger.fault("reset", str(self.first))
             self._lose_the_first()
-        if self.reborn:
-            self._kill_now(self.reborn)
+        born = self._kill_now(self.reborn) if self.reborn else 0
         seen = int(self.site.proxy.statements(since=1 << 60)["seq"])
         ending = self.site.run(self.scenario)
         found = violations(ending.record, max_crashes=MAX_CRASHES)
         assert not found, f"{self.name} violates something without any fault: {found}"
         statements = self.site.proxy.statements(since=seen, brief=True)["statements"]
-        if not set(self.scenario.roles) <= {"worker", "manager"} or self.reborn:
+        if set(self.scenario.roles) & set(SIBLINGS) or self.reborn:
             wait_until(lambda: self._rounds(seen), what="a round of every sibling")
             statements = self.site.proxy.statements(since=seen, brief=True)["statements"]
-        return ending, counted(statements)
+        return ending, counted(statements if not born else self._said_since(born))
+
+    def _said_since(self, birth: int) -> list[dict[str, Any]]:
+        """Return what was said over connections that were opened after a number was given."""
+        every = self.site.proxy.statements(brief=True)["statements"]
+        return [each for each in every if each["conn"] > birth]
 
     def _rounds(self, since: int) -> bool:
-        """Return whether everybody who is swept has said something since."""
-        statements = self.site.proxy.statements(since=since, brief=True)["statements"]
-        said = {role_of(each["app"]) for each in statements}
-        return set(self.scenario.roles) | {self.reborn} - {None} <= said
+        """Return whether every sibling that is swept, and who began anew, has come round since."""
+        if self.reborn:
+            names = {
+                name: n for (role, name), n in self._heard(since).items() if role == self.reborn
+            }
+            return any(n > 1 and name not in ONCE_AND_AGAIN for name, n in names.items())
+        said = {role for role, _ in self._heard(since)}
+        return set(self.scenario.roles) & set(SIBLINGS) <= said
 
-    def _kill_now(self, role: str) -> None:
-        """Kill a role's process at the next thing it says."""
+    def _heard(self, since: int) -> Counts:
+        return counted(self.site.proxy.statements(since=since, brief=True)["statements"])
+
+    def _kill_now(self, role: str) -> int:
+        """Kill a role's process at the next thing it says; return a number for that moment."""
         match = {"app": REBIRTH.get(role, rf"^durable:{role}\b")}
         rule = self.site.proxy.arm(k=1, point="before", action="kill", match=match)
         self.site.ledger.fault("kill", role)
         wait_until(lambda: self.site.proxy.rule(id=rule["id"])["fired"], what=f"a death of {role}")
+        return int(rule["id"])
 
     def _wrong(self, ending: Ending, action: str, point: CrashPoint) -> Iterator[str]:
         """Yield what is not as it was, or as it must be."""

@@ -1,12 +1,15 @@
 """More workflows that are swept: those that die, hang, are late, or fail with children at work."""
 
+import asyncio
 import os
 import signal
 import time
 from pathlib import Path
 from typing import Any
 
-from durable_otp import Context, Fatal, Retry, Workflow, wait_for_event
+import psycopg
+
+from durable_otp import Context, Fatal, Retry, Workflow, wait_for_event, wait_for_text
 from tests.crash.workflows import noted
 
 late = Workflow("late", timeout=60)
@@ -129,4 +132,48 @@ with orphans.parallel(name="block"):
         wait_for_event("never")
 
 
-ALL: tuple[Workflow, ...] = (late, deadly, slow, stopped, failing, orphans)
+books = Workflow("transaction")
+
+
+@books.step(name="book", transaction=True)
+def book(ctx: Context, connection: Any) -> dict[str, Any]:
+    """Write something in the very transaction that records the step."""
+    noted(ctx)
+    _, ledger = ctx.input["ledger"]
+    own = [ctx.execution_id, "booked"]
+    connection.execute(f"INSERT INTO {ledger}.bookings VALUES (%s, %s)", own)
+    return {"booked": True}
+
+
+@books.step(name="count")
+def count(ctx: Context) -> dict[str, Any]:
+    """Tell how often it was written."""
+    noted(ctx)
+    dsn, ledger = ctx.input["ledger"]
+    with psycopg.connect(dsn) as connection:
+        asked = f"SELECT what FROM {ledger}.bookings WHERE execution = %s"
+        return {"bookings": len(connection.execute(asked, [ctx.execution_id]).fetchall())}
+
+
+two_answers = Workflow("answered meanwhile")
+
+
+@two_answers.step(name="ask_both")
+def ask_both(ctx: Context) -> dict[str, Any]:
+    """Ask two things at a time; when one is answered, last until the other is."""
+    noted(ctx)
+    deadline = time.monotonic() + HANGING
+    begun, end = (Path(ctx.input["gate"] + each) for each in (".begun", ".end"))
+    while begun.exists() and not end.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+    async def both() -> Any:
+        async def one(name: str) -> Any:
+            return wait_for_text(name)
+
+        return await asyncio.gather(one("first"), one("second"))
+
+    return {"answers": asyncio.run(both())}
+
+
+ALL: tuple[Workflow, ...] = (late, deadly, slow, stopped, failing, orphans, books, two_answers)

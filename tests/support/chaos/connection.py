@@ -45,6 +45,8 @@ class Connection:
         self.backend_pid: int | None = None
         self.counts: collections.Counter[str] = collections.Counter()
         self.transaction = "?"
+        self.said = ""
+        """The name of its last statement."""
         self.lost: set[str] = set()
         """The directions in which bytes were thrown away."""
         self.dead = False

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.chaos.connection import Connection
-from tests.support.chaos.rules import Rule, Seen, Toxic
+from tests.support.chaos.rules import Rule, Seen, Toxic, name_of
 
 _KEPT = 50_000
 
@@ -55,7 +55,8 @@ class Proxy:
     def seen(self, connection: Connection, kind: str, sql: str) -> Seen:
         """Record a statement, and give it the rules that it meets."""
         self.last_number += 1
-        seen = Seen(self.last_number, connection, kind, sql)
+        seen = Seen(self.last_number, connection, kind, sql, behind=connection.said)
+        connection.said = name_of(sql)
         self.statements.append(seen)
         seen.rules = [rule for rule in list(self.rules.values()) if rule.counts(seen)]
         if self._log:

@@ -15,7 +15,7 @@ _NAMED = re.compile(r"/\* (\w+) \*/")
 _WORD = re.compile(r"\w+")
 _PLAIN = ("BEGIN", "COMMIT", "ROLLBACK", "DEALLOCATE", "SELECT", "SET")
 _OF_CONNECTION = {"app": "application_name", "user": "user", "db": "database"}
-_PATTERNS = (*_OF_CONNECTION, "sql", "name")
+_PATTERNS = (*_OF_CONNECTION, "sql", "name", "behind")
 
 
 class Speaker(Protocol):
@@ -35,7 +35,7 @@ def name_of(sql: str) -> str:
     named = _NAMED.match(sql)
     if named:
         return named[1]
-    if "set_config(" in sql[:40]:
+    if "set_config(" in sql:
         return "session"
     word = _WORD.search(sql)
     first = word[0].upper() if word else "?"
@@ -53,6 +53,8 @@ class Seen:
     tag: str | None = None
     error: str | None = None
     done: bool = False
+    behind: str = ""
+    """What the connection has said before it."""
     rules: list["Rule"] = field(default_factory=list)
 
     def public(self) -> dict[str, Any]:
@@ -74,8 +76,8 @@ class Seen:
 class Matcher:
     """Which connections and statements are meant: all keys that are given have to fit.
 
-    ``app``, ``user``, ``db``, ``sql`` and ``name`` are patterns that are searched, ``conn`` is a
-    number and ``kind`` is Q or E.
+    ``app``, ``user``, ``db``, ``sql``, ``name`` and ``behind`` (what the connection's statement
+    before was called) are patterns that are searched, ``conn`` is a number, ``kind`` is Q or E.
     """
 
     def __init__(self, wanted: dict[str, Any] | None = None) -> None:
@@ -105,6 +107,7 @@ class Matcher:
             and self.wanted.get("kind", seen.kind) == seen.kind
             and self._fits("sql", seen.sql)
             and self._fits("name", name_of(seen.sql))
+            and self._fits("behind", seen.behind)
         )
 
     def _fits(self, key: str, text: str) -> bool:
@@ -124,6 +127,7 @@ class Rule:
         sig: What ``kill`` sends.
         target: Whom ``kill`` hits: the process that holds the connection, or its parent.
         then: How the connection breaks after a kill; None for what fits the kill.
+        newer: Whether only connections count that were opened after it was armed.
     """
 
     def __init__(
@@ -137,6 +141,7 @@ class Rule:
         sig: int = signal.SIGKILL,
         target: str = "client",
         then: str | None = None,
+        newer: bool = False,
     ) -> None:
         _check("point", point, POINTS)
         _check("action", action, ACTIONS)
@@ -144,6 +149,7 @@ class Rule:
         _check("then", then, (None, "release", *BREAKS))
         self.id, self.k, self.point, self.action = number, int(k), point, action
         self.match, self.sig, self.target, self.then = Matcher(match), int(sig), target, then
+        self.newer = newer
         self.count = 0
         self.fired: Seen | None = None
         self.sprung = asyncio.Event()
@@ -153,7 +159,8 @@ class Rule:
 
     def counts(self, seen: Seen) -> bool:
         """Count a statement; return whether it is the one."""
-        if self.fired is not None or not self.match.fits(seen):
+        is_old = self.newer and seen.connection.id < self.id
+        if self.fired is not None or is_old or not self.match.fits(seen):
             return False
         self.count += 1
         return self.count == self.k
