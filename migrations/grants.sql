@@ -14,6 +14,10 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON
     durable.subscriptions, durable.dashboard_audit
     TO durable_runtime;
 GRANT EXECUTE ON FUNCTION durable.open_moves(), durable.close_moves() TO durable_runtime;
+GRANT EXECUTE ON FUNCTION
+    durable.enqueue(text, jsonb, text, integer, timestamptz, text), durable.new_id(),
+    durable.check_name(text, text, integer), durable.check_value(text, jsonb)
+    TO durable_runtime;
 
 -- role: producer
 -- Programs that start executions, send events and answer inputs. They see how far an execution is,
@@ -40,6 +44,10 @@ GRANT SELECT (id, execution_id, wait_id, name, type, prompt, fields, choices, me
       UPDATE (status, response, answer_id, completed_at)
     ON durable.pending_inputs TO durable_producer;
 GRANT SELECT ON durable.subscriptions TO durable_producer;
+GRANT EXECUTE ON FUNCTION
+    durable.enqueue(text, jsonb, text, integer, timestamptz, text), durable.new_id(),
+    durable.check_name(text, text, integer), durable.check_value(text, jsonb)
+    TO durable_producer;
 
 -- role: reader
 -- Programs that look: lists, results, histories. Together with producer: start and read the result.

@@ -19,6 +19,7 @@ from durable_otp.cli.screen import (
     print_json,
     say,
     shown,
+    size,
     style_of,
     table,
 )
@@ -30,8 +31,10 @@ from durable_otp.workflow.human_input import PendingInput
 from durable_otp.workflow.mailbox import PendingEvent
 from durable_otp.workflow.state import State
 
-STEP_COLUMNS = ("Step", "Visit", "Attempt", "Status", "Started", "Took", "Error")
-NARROWER_WITHOUT = ("Visit", "Started", "Took")
+STEP_COLUMNS = (
+    "Step", "Visit", "Attempt", "Status", "Started", "Took", "CPU", "Memory", "Error",
+)  # fmt: skip
+NARROWER_WITHOUT = ("CPU", "Memory", "Visit", "Started", "Took")
 CHILD_COLUMNS = ("Child", "Workflow", "Status", "Queue", "Step", "Started", "Took", "Error")
 NARROWER_WITHOUT_FOR_CHILDREN = ("Started", "Queue", "Took", "Workflow", "Step", "Error")
 MOST_CHILDREN = 20
@@ -117,6 +120,8 @@ def _show_steps(steps: list[StepExecution]) -> None:
             step.status,
             step.started_at,
             duration(step.duration_ms),
+            duration(None if step.cpu_seconds is None else step.cpu_seconds * 1000),
+            size(step.peak_rss),
             _reason(step.error),
         )
         for step in steps

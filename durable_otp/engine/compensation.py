@@ -109,9 +109,11 @@ class _Undoing:
                 case Interrupted():
                     return Outcome.INTERRUPTED
                 case Returned():
-                    self._journal.undone(attempt, end.output, self._host.captured(), duration)
+                    logs, usage = self._host.captured(), self._host.used()
+                    self._journal.undone(attempt, end.output, logs, duration, usage)
                     return None
-            failure = Failure(attempt, end.error, self._host.captured(), duration)
+            logs, usage = self._host.captured(), self._host.used()
+            failure = Failure(attempt, end.error, logs, duration, usage)
             if not end.may_retry:
                 self._journal.record_failure(failure, gave_up=True)
                 return None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from durable_otp.engine.journal import Attempt, Failure, LogEntries
+from durable_otp.engine.journal import Attempt, Failure, LogEntries, Usage
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,14 @@ class CompensationJournal(Protocol):
     def context_of(self, execution_id: str, given: Any) -> dict[str, Any]:
         """Return the context after the last completed step; ``given`` is the workflow's input."""
 
-    def undone(self, attempt: Attempt, output: Any, logs: LogEntries, duration: float) -> None:
+    def undone(
+        self,
+        attempt: Attempt,
+        output: Any,
+        logs: LogEntries,
+        duration: float,
+        usage: Usage | None = None,
+    ) -> None:
         """Record that a handler has completed."""
 
     def record_failure(self, failure: Failure, *, gave_up: bool) -> None:

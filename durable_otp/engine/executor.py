@@ -271,6 +271,7 @@ class _Execution:
             compensation=compensation_of(node),
             results=end.results,
             value=self._value(end, reached) if next_path is None else None,
+            usage=self._host.used(),
         )
 
     def _checkpoint(
@@ -295,7 +296,7 @@ class _Execution:
         return value_of_child(returned, self._sibling.context, reached.context)
 
     def _failure(self, attempt: Attempt, end: Raised, duration: float) -> Failure:
-        return Failure(attempt, end.error, self._host.captured(), duration)
+        return Failure(attempt, end.error, self._host.captured(), duration, self._host.used())
 
     def _failed(
         self, node: Node, record: VisitRecord, failure: Failure, end: Raised

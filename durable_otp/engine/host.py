@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
-from durable_otp.engine.journal import Attempt
+from durable_otp.engine.journal import Attempt, Usage
 from durable_otp.engine.outcome import AttemptEnd
 from durable_otp.workflow.definition import Definition
 
@@ -61,3 +61,6 @@ class Host(Protocol):
 
     def captured(self) -> Sequence[Mapping[str, Any]]:
         """Return what was printed and logged since ``start_capture``."""
+
+    def used(self) -> Usage | None:
+        """Return what the body that has ended last used; None where nobody measures."""

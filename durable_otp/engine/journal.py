@@ -68,6 +68,14 @@ class Attempt(NamedTuple):
     number: int
 
 
+class Usage(NamedTuple):
+    """What an attempt used of its process."""
+
+    cpu_seconds: float
+    peak_rss: int
+    """The most memory that the process held, in bytes."""
+
+
 class Completion(NamedTuple):
     """A step that completed: its output, what it changed, and where the execution goes on."""
 
@@ -86,6 +94,7 @@ class Completion(NamedTuple):
     """What a block's children gave, in JSON form; None for what is no block."""
     value: Any = None
     """What a block's child gives, with its last step."""
+    usage: Usage | None = None
 
 
 class Failure(NamedTuple):
@@ -95,6 +104,7 @@ class Failure(NamedTuple):
     error: Mapping[str, Any]
     logs: LogEntries
     duration: float
+    usage: Usage | None = None
 
 
 class TransactionRefused(Exception):  # noqa: N818 - reads as the sentence it reports

@@ -17,6 +17,7 @@ from durable_otp.clock import Deadline, monotonic
 from durable_otp.engine.claim import Claim, Limits
 from durable_otp.engine.executor import execute
 from durable_otp.engine.host import Begun
+from durable_otp.engine.journal import Usage
 from durable_otp.engine.outcome import AttemptEnd, Outcome
 from durable_otp.errors import DatabaseUnreachable, DurableError, WorkflowNotFound
 from durable_otp.otp import InitError, ParentLink
@@ -25,6 +26,7 @@ from durable_otp.otp.link import Message
 from durable_otp.otp.title import set_title
 from durable_otp.runtime import messages
 from durable_otp.runtime.carried import take_up
+from durable_otp.runtime.meter import Meter
 from durable_otp.runtime.outbox import StepOutbox
 from durable_otp.runtime.output import Output
 from durable_otp.runtime.pace import Pace
@@ -90,6 +92,7 @@ class Worker:
         self._is_alone = False
         self._has_timeout = False
         self._pace = Pace(None)
+        self._meter = Meter()
         self._database = FlushingDatabase(
             settings.database.dsn,
             settings.database.schema,
@@ -215,9 +218,11 @@ class Worker:
             self._spans.begin(self._workflow, self._execution_id, begun.attempt)
         if self._has_timeout or self._is_alone or not is_written:
             self._parent.send(messages.BEGUN, report)
+        self._meter.start()
 
     def ended(self, end: AttemptEnd) -> None:
         """Tell the manager that the body is over, if it measures its time."""
+        self._meter.stop()
         if self._spans is not None:
             self._spans.end(end)
         if self._has_timeout:
@@ -251,6 +256,10 @@ class Worker:
     def captured(self) -> Sequence[Mapping[str, Any]]:
         """Return what the attempt has written."""
         return self._output.captured()
+
+    def used(self) -> Usage | None:
+        """Return what the body that has ended last used of this process."""
+        return self._meter.latest
 
     # messages
 

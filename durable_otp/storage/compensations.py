@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from durable_otp.engine.compensation_journal import Undo
-from durable_otp.engine.journal import Attempt, Failure, LogEntries
+from durable_otp.engine.journal import Attempt, Failure, LogEntries, Usage
 from durable_otp.storage.family_journal import origin
 from durable_otp.storage.journal_writing import (
     JournalWriter,
@@ -36,12 +36,19 @@ class PostgresCompensationJournal:
         """Return the context after the last step that an execution of the family completed."""
         return self._writer.read(context_of, self._writer.execution_id, execution_id, given)
 
-    def undone(self, attempt: Attempt, output: Any, logs: LogEntries, duration: float) -> None:
+    def undone(
+        self,
+        attempt: Attempt,
+        output: Any,
+        logs: LogEntries,
+        duration: float,
+        usage: Usage | None = None,
+    ) -> None:
         """Record that a handler has completed."""
         self._writer.write(
             "record_undone",
             {
-                **attempt_parameters(attempt, logs, duration),
+                **attempt_parameters(attempt, logs, duration, usage),
                 "output": None if output is None else json_text(output),
                 "error": None,
                 "gave_up": False,

@@ -9,6 +9,7 @@ from durable_otp.engine.journal import (
     Completion,
     Entry,
     Failure,
+    Usage,
     VisitRecord,
 )
 from durable_otp.storage.calls import CHILD, called_answers, called_parameters
@@ -187,7 +188,9 @@ def completed_parameters(completion: Completion) -> Parameters:
     """Return what the row of a completed step says."""
     snapshot = completion.snapshot
     return {
-        **attempt_parameters(completion.attempt, completion.logs, completion.duration),
+        **attempt_parameters(
+            completion.attempt, completion.logs, completion.duration, completion.usage
+        ),
         "output": None if completion.output is None else json_text(completion.output),
         "changes": json_text(completion.changes),
         "snapshot": None if snapshot is None else json_text(snapshot),
@@ -201,4 +204,4 @@ def completed_parameters(completion: Completion) -> Parameters:
 
 def _no_attempt(error: Mapping[str, Any]) -> Parameters:
     keys = ("position", "name", "type", "visit", "attempt", "logs", "duration")
-    return {**dict.fromkeys(keys), "error": json_text(error)}
+    return {**dict.fromkeys((*keys, *Usage._fields)), "error": json_text(error)}

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
-from durable_otp.engine.journal import Attempt, Failure, LogEntries
+from durable_otp.engine.journal import Attempt, Failure, LogEntries, Usage
 from durable_otp.errors import ClaimLost
 from durable_otp.storage.aftermath import aftermath, parents_of
 from durable_otp.storage.database import Database
@@ -117,8 +117,11 @@ def json_text(value: Any) -> str:
     return encode(value).decode()
 
 
-def attempt_parameters(attempt: Attempt, logs: LogEntries, duration: float) -> Parameters:
+def attempt_parameters(
+    attempt: Attempt, logs: LogEntries, duration: float, usage: Usage | None
+) -> Parameters:
     """Return what every row of an attempt says."""
+    cpu_seconds, peak_rss = usage or (None, None)
     return {
         "position": attempt.position,
         "path": attempt.path,
@@ -128,12 +131,14 @@ def attempt_parameters(attempt: Attempt, logs: LogEntries, duration: float) -> P
         "attempt": attempt.number,
         "logs": json_text(logs) if logs else "[]",
         "duration": duration,
+        "cpu_seconds": cpu_seconds,
+        "peak_rss": peak_rss,
     }
 
 
 def failure_parameters(failure: Failure) -> Parameters:
     """Return what the row of a failed attempt says."""
     return {
-        **attempt_parameters(failure.attempt, failure.logs, failure.duration),
+        **attempt_parameters(failure.attempt, failure.logs, failure.duration, failure.usage),
         "error": json_text(failure.error),
     }

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from durable_otp.engine.compensation_journal import Undo
-from durable_otp.engine.journal import Attempt, Failure, LogEntries
+from durable_otp.engine.journal import Attempt, Failure, LogEntries, Usage
 from durable_otp.testing.ledger import Ledger
 from durable_otp.testing.rows import ExecutionRow, StepRow, Visit, copied
 from durable_otp.workflow.state import Move, State, StepState
@@ -32,7 +32,14 @@ class MemoryCompensationJournal:
         """Return the context after the last step that an execution of the family completed."""
         return self._ledger.rows[execution_id].context()
 
-    def undone(self, attempt: Attempt, output: Any, logs: LogEntries, duration: float) -> None:
+    def undone(
+        self,
+        attempt: Attempt,
+        output: Any,
+        logs: LogEntries,
+        duration: float,
+        usage: Usage | None = None,  # noqa: ARG002 - nobody measures here
+    ) -> None:
         """Record that a handler has completed."""
         row = self._held(State.COMPENSATING)
         step = self._row_of(attempt, logs, duration, output=output)

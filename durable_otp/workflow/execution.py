@@ -54,6 +54,10 @@ class StepExecution:
     is_compensation: bool
     compensation_for: str | None
     child_id: str | None
+    cpu_seconds: float | None = None
+    """User and system time of its process meanwhile; None where nobody has measured."""
+    peak_rss: int | None = None
+    """The most memory in bytes that its process held."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from durable_otp import Context, Durable, Runtime, Workflow, wait_for_approval, wait_for_event
+from durable_otp.client.handle import Handle
 from durable_otp.errors import DurableError, MigrationError, NotPermitted
 from durable_otp.storage.adapter import PostgresAdapter
 from durable_otp.storage.grants import FILE, KINDS
@@ -155,8 +156,12 @@ def test_a_producer_starts_sends_and_answers(
     assert keyed[0].id == handle.id
     with psycopg.connect(producer_dsn) as own:
         inside = producer.start("asks", {}, connection=own)
+        call = f"SELECT {schema}.enqueue('asks', '{{}}', idempotency_key => 'sql')::text"
+        by_sql, again = (own.execute(call.encode()).fetchone() for _ in range(2))
         own.commit()
-    for each in (handle, *many, keyed[1], inside):
+    assert by_sql == again
+    enqueued = Handle(by_sql[0], producer)
+    for each in (handle, *many, keyed[1], inside, enqueued):
         each.send_event("go", {"sent": True})
         wait_until(lambda each=each: producer.list_pending_inputs(each.id))
         producer.provide_input(each.id, "boss", "approved")
@@ -256,6 +261,7 @@ def test_a_reader_sees_everything_and_changes_nothing(
         ):
             with pytest.raises(NotPermitted):
                 call()
+        refused(reader_dsn, f"SELECT {schema}.enqueue('asks')")
     assert started.status() == "pending"
 
 

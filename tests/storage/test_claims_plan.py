@@ -31,6 +31,8 @@ STEP: dict[str, object] = {
     "compensation": None,
     "logs": "[]",
     "duration": 0.1,
+    "cpu_seconds": 0.05,
+    "peak_rss": 30_000_000,
     "result": None,
     "new_token": NOBODY,
 }

@@ -24,6 +24,7 @@ from durable_otp.engine.journal import (
     Entry,
     Failure,
     LogEntries,
+    Usage,
     VisitRecord,
 )
 from durable_otp.engine.outcome import Outcome
@@ -184,7 +185,14 @@ class MemoryCompensations:
         changes = [operation for each in self.journal.completions for operation in each.changes]
         return fold(first_context(given), changes)
 
-    def undone(self, attempt: Attempt, output: Any, logs: LogEntries, duration: float) -> None:
+    def undone(
+        self,
+        attempt: Attempt,
+        output: Any,
+        logs: LogEntries,
+        duration: float,
+        usage: Usage | None = None,
+    ) -> None:
         self._record(Undone(attempt, output))
 
     def record_failure(self, failure: Failure, *, gave_up: bool) -> None:
@@ -306,6 +314,9 @@ class NotingHost:
 
     def captured(self) -> Sequence[Mapping[str, Any]]:
         return []
+
+    def used(self) -> None:
+        pass
 
 
 def run(

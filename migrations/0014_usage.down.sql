@@ -1,0 +1,3 @@
+ALTER TABLE durable.step_executions
+    DROP COLUMN cpu_seconds,
+    DROP COLUMN peak_rss;
