@@ -9,8 +9,8 @@ import pytest
 from durable_otp import Context, Retry, Workflow
 from durable_otp.storage.statements import in_schema
 from tests.support.sink import sink
-from tests.support.tree import Tree, running
 from tests.support.tables import Tables
+from tests.support.tree import Tree, running
 
 PAGE = Path(__file__).parents[2] / "docs" / "scaling.md"
 NEXT_MONTH = "date_trunc('month', now()) + interval '1 month'"
