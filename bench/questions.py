@@ -2,6 +2,7 @@
 
 from bench import (
     claims,
+    crowd,
     enqueue,
     executions,
     fan_out,
@@ -13,6 +14,7 @@ from bench import (
     growth_sleepers,
     growth_steps,
     latency,
+    nodes,
     recovery,
     steps,
     waking,
@@ -29,6 +31,8 @@ QUESTIONS: tuple[Question, ...] = (
     recovery.QUESTION,
     footprint.QUESTION,
     fan_out.QUESTION,
+    nodes.QUESTION,
+    crowd.QUESTION,
     growth_finished.QUESTION,
     growth_pending.QUESTION,
     growth_queues.QUESTION,

@@ -15,6 +15,7 @@ RESULT = {"charge_id": 12345, "ok": True}
 STEPS = 5
 EVENT = "go"
 PID, BEGAN, AGAIN, PER_KILL = 0, 1, 2, 3  # a kill's slots
+PLACE, PER_PLACE = 1, 2  # beside its mark: the process that a body ran in
 
 noop = Workflow("noop")
 five = Workflow("five")
@@ -32,6 +33,17 @@ def probe() -> Probe:
 def only(ctx: Context) -> None:
     """Mark, and that is all."""
     probe().mark(ctx.input["slot"])
+
+
+placed = Workflow("placed")
+
+
+@placed.step
+def say_where(ctx: Context) -> None:
+    """Mark, and say in which process."""
+    slot = PER_PLACE * ctx.input["slot"]
+    probe().mark(slot)
+    probe().put(slot + PLACE, os.getpid())
 
 
 def _return_something(ctx: Context) -> dict[str, Any]:
@@ -86,4 +98,6 @@ def wait_to_be_killed(ctx: Context) -> None:
         signal.pause()
 
 
-WORKFLOWS = {workflow.name: workflow for workflow in (noop, five, sleeper, receiver, mortal)}
+WORKFLOWS = {
+    workflow.name: workflow for workflow in (noop, placed, five, sleeper, receiver, mortal)
+}

@@ -20,11 +20,19 @@ from durable_otp.runtime.starting import Prepared
 from durable_otp.storage.identity import new_id
 
 
-def become_root(config: Config, prepared: Prepared, paths: list[str]) -> NoReturn:
-    """Become the root of a tree; modules are looked for in ``paths`` before anywhere else."""
+def become_root(
+    config: Config, prepared: Prepared, paths: list[str], *, until_idle: bool = False
+) -> NoReturn:
+    """Become the root of a tree; modules are looked for in ``paths`` before anywhere else.
+
+    With ``until_idle`` the tree stops in order as soon as nothing is left for it to do.
+
+    Raises:
+        ConfigError: It cannot be told when nothing is left to do.
+    """
     server = prepared.server
     orders = root_program.Orders(
-        cargo=pack(_cargo(config, prepared.dsn)),
+        cargo=pack(_cargo(config, prepared.dsn, until_idle=until_idle)),
         paths=paths,
         users_lock=None if server is None else server.keep_across_exec(),
         server=None if server is None else str(server.directory),
@@ -38,12 +46,12 @@ def become_root(config: Config, prepared: Prepared, paths: list[str]) -> NoRetur
     )
 
 
-def _cargo(config: Config, dsn: str) -> Cargo:
+def _cargo(config: Config, dsn: str, *, until_idle: bool) -> Cargo:
     """Return the tree as it is to be: planned here, so that the root need not read settings."""
     node_id = new_id()
     plain = hooks_of(config, node_id, log_level=logging.INFO)
     return Cargo(
-        tree.root(config, dsn, node_id, carry(config.durable.workflows)),
-        ServiceHooks(**vars(plain), manager=service_manager()),
+        tree.root(config, dsn, node_id, carry(config.durable.workflows), until_idle=until_idle),
+        ServiceHooks(**vars(plain) | {"until_idle": until_idle}, manager=service_manager()),
         f"durable-otp[{config.durable.name}]",
     )

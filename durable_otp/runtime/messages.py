@@ -30,6 +30,10 @@ FINISH = "finish"
 TREE = "tree"
 WORKFLOWS = "workflows"
 
+# root to the idle watch, and back
+IN_HAND = "in_hand"
+IDLE = "idle"
+
 # orders: from the registrar to the root and on to a worker's manager, and the answers back
 ORDER = "order"
 ANSWER = "answer"

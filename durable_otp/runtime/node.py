@@ -20,6 +20,7 @@ from durable_otp.otp import Message, Root, RootHooks, SupervisorEvent
 from durable_otp.otp.link import STATE
 from durable_otp.otp.link import TREE as SUBTREE
 from durable_otp.runtime import messages, tree_view
+from durable_otp.runtime.idle_watch import IDLE_WATCH, in_hand
 from durable_otp.runtime.orders import REGISTRAR, Order, Orders
 from durable_otp.runtime.tree_view import MANAGER
 from durable_otp.storage.statements import numbered
@@ -43,6 +44,8 @@ class NodeHooks(RootHooks):
     log_level: int = logging.INFO
     preload: tuple[str, ...] = ()
     allow_threads: bool = False
+    until_idle: bool = False
+    """Whether the tree is to stop in order as soon as nothing is left to do."""
     _push: Any = field(default=None, repr=False)
     _orders: Orders = field(default_factory=Orders, repr=False)
     _clocks: tuple[datetime, float] | None = field(default=None, repr=False)
@@ -84,6 +87,10 @@ class NodeHooks(RootHooks):
             self._orders.take(Order(**message.fields), root, self._one_moment())
         elif message.kind == messages.ANSWER:
             self._orders.answered(message.fields)
+        elif message.kind == messages.IDLE and child_id == IDLE_WATCH:
+            root.push(messages.IDLE)
+            if self.until_idle:
+                root.stop()
 
     def on_event(self, event: SupervisorEvent, root: Root) -> None:
         """Log what supervision did, and notice that the tree has changed."""
@@ -120,6 +127,8 @@ class NodeHooks(RootHooks):
             self._told = registrar, workflows  # they are large, and change with a manager only
             root.send(REGISTRAR, messages.WORKFLOWS, {"workflows": workflows})
         root.send(REGISTRAR, messages.TREE, self._state(root))
+        if root.child(IDLE_WATCH) is not None and (told := in_hand(root)) is not None:
+            root.send(IDLE_WATCH, messages.IN_HAND, told)
 
     def _state(self, root: Root) -> dict[str, Any]:
         return {

@@ -3,7 +3,8 @@
 import logging
 import threading
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,9 +14,10 @@ from durable_otp.config import Config, from_mapping, load
 from durable_otp.durations import in_seconds
 from durable_otp.errors import ConfigError, DurableError
 from durable_otp.events import emit
-from durable_otp.otp import ExitReason, NotFound, StartFailed, Supervisor
+from durable_otp.otp import ExitReason, Message, NoProcess, NotFound, StartFailed, Supervisor
 from durable_otp.runtime import messages, tree
 from durable_otp.runtime.carried import carry
+from durable_otp.runtime.idle_watch import IDLE_WATCH
 from durable_otp.runtime.node import NodeHooks
 from durable_otp.runtime.starting import Prepared, check_connections, prepare
 from durable_otp.runtime.usage import Usage
@@ -28,6 +30,7 @@ from durable_otp.storage.schedules import declare
 IN_EFFECT_WITHIN = 10.0
 LOOK_EVERY = 0.02
 MEASURED_EVERY = 0.5
+IS_ALIVE_EVERY = 0.5
 
 
 class Runtime:
@@ -63,6 +66,8 @@ class Runtime:
         self._prepared: Prepared | None = None
         self._supervisor: Supervisor | None = None
         self._changed = threading.Event()
+        self._idle = threading.Event()
+        self._awaiting_idle = threading.Lock()
         self._usage = Usage()
         self._measuring = threading.Lock()
         self.node_id = new_id()
@@ -90,7 +95,7 @@ class Runtime:
             spec.children,
             hooks=hooks_of(self._config, self.node_id, log_level=logging.WARNING),
             title=f"durable-otp[{self._config.durable.name}]",
-            on_message=lambda _: self._changed.set(),
+            on_message=self._hear,
         )
         try:
             self._supervisor.start()
@@ -120,6 +125,45 @@ class Runtime:
     def wait(self, timeout: float | None = None) -> ExitReason | None:
         """Wait for the tree's end; None when it still runs after ``timeout`` seconds."""
         return self._running().wait(timeout)
+
+    def wait_until_idle(self, timeout: float | timedelta | None = None) -> bool:
+        """Wait until nothing is left for this node to do; False if something is at the timeout.
+
+        Left is, in its queues and of the workflows it knows: what is running, on whatever node;
+        what is due in a queue that is not paused; what has begun and is to be tried again, however
+        long the back-off; sleepers, timeouts and schedules whose time has come. What sleeps, waits
+        or is scheduled for later is not waited for. ``timeout``: in seconds; None: no limit.
+        Blocks. The tree goes on; one caller at a time is served.
+
+        Raises:
+            ConfigError: The node runs no queues, or another adapter's.
+            DurableError: The tree has ended.
+        """
+        limit = Deadline(None if timeout is None else in_seconds(timeout, what="timeout"))
+        running = self._running()
+        watch = tree.idle_watch_of(self._config, self.dsn, self.node_id)
+        with self._awaiting_idle:
+            self._idle.clear()
+            running.start_child(watch)
+            try:
+                return self._heard_idle(running, limit)
+            finally:
+                with suppress(NoProcess):
+                    running.terminate_child(IDLE_WATCH)
+                    running.delete_child(IDLE_WATCH)
+
+    def _heard_idle(self, running: Supervisor, limit: Deadline) -> bool:
+        while not self._idle.wait(min(IS_ALIVE_EVERY, limit.remaining or IS_ALIVE_EVERY)):
+            if limit.passed:
+                return False
+            if running.wait(0) is not None:
+                raise DurableError("The tree ended before nothing was left to do.")
+        return True
+
+    def _hear(self, message: Message) -> None:
+        if message.kind == messages.IDLE:
+            self._idle.set()
+        self._changed.set()
 
     def __enter__(self) -> Self:
         return self.start()

@@ -93,6 +93,15 @@ class RegistrarSettings:
 
 
 @dataclass(frozen=True)
+class IdleWatchSettings:
+    """Of which node, and of which of its queues, it is to be told that nothing is left to do."""
+
+    database: DatabaseSettings
+    node_id: str
+    queues: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class MetricsSettings:
     """Where metrics are served, and of which node."""
 

@@ -4,9 +4,11 @@ from urllib.parse import quote
 
 from durable_otp.config import Config
 from durable_otp.config.sections import QueueSection
+from durable_otp.errors import ConfigError
 from durable_otp.otp import ChildSpec, SupervisorFlags, SupervisorSpec
 from durable_otp.runtime.carried import Carried
 from durable_otp.runtime.dashboard import dashboard, settings_of
+from durable_otp.runtime.idle_watch import IDLE_WATCH, idle_watch
 from durable_otp.runtime.metrics import metrics
 from durable_otp.runtime.pruner import pruner
 from durable_otp.runtime.queue_manager import queue_manager
@@ -14,6 +16,7 @@ from durable_otp.runtime.registrar import registrar
 from durable_otp.runtime.scheduler import scheduler
 from durable_otp.runtime.settings import (
     DatabaseSettings,
+    IdleWatchSettings,
     ManagerSettings,
     MetricsSettings,
     RegistrarSettings,
@@ -42,8 +45,17 @@ DASHBOARD_CONNECTIONS = 5
 DASHBOARD_START_TIMEOUT = 60.0
 
 
-def root(config: Config, dsn: str, node_id: str, workflows: tuple[Carried, ...]) -> SupervisorSpec:
+def root(
+    config: Config,
+    dsn: str,
+    node_id: str,
+    workflows: tuple[Carried, ...],
+    *,
+    until_idle: bool = False,
+) -> SupervisorSpec:
     """Return the root supervisor: queue managers and their siblings.
+
+    With ``until_idle`` also who tells when nothing is left to do.
 
     The registrar is first in and last out, so that a stopping tree can be seen to stop.
     It never gives up: a PostgreSQL that is away must not burn the tree down.
@@ -59,12 +71,43 @@ def root(config: Config, dsn: str, node_id: str, workflows: tuple[Carried, ...])
     database = DatabaseSettings(dsn, durable.schema_name, durable.direct_dsn)
     registrar_child = _registrar(config, database, node_id, title)
     pages = [_dashboard(config, database, title)] if config.dashboard.enabled else []
+    watch = [idle_watch_of(config, dsn, node_id)] if until_idle else []
     if not durable.queue_enabled:
         return SupervisorSpec(flags, (registrar_child, *pages))
     managers = (_manager(config, database, node_id, workflows, queue) for queue in config.queues)
     siblings = (_sibling(config, database, title, name) for name in SIBLINGS)
     served = [_metrics(config, database, node_id, title)] if config.metrics.enabled else []
-    return SupervisorSpec(flags, (registrar_child, *managers, *siblings, *served, *pages))
+    return SupervisorSpec(flags, (registrar_child, *managers, *siblings, *served, *pages, *watch))
+
+
+def idle_watch_of(config: Config, dsn: str, node_id: str) -> ChildSpec:
+    """Return the child that tells the root when nothing is left for this node to do.
+
+    Raises:
+        ConfigError: It cannot be told of such a node.
+    """
+    durable = config.durable
+    if not durable.queue_enabled:
+        raise ConfigError(
+            "durable.queue_enabled is false, so this node runs nothing that could come to an end; "
+            "enable it to run until idle."
+        )
+    if durable.adapter is not None:
+        raise ConfigError(
+            "Whether anything is left to do is asked of PostgreSQL, not of durable.adapter "
+            f"{durable.adapter!r}; leave it out to run until idle."
+        )
+    settings = IdleWatchSettings(
+        DatabaseSettings(dsn, durable.schema_name, durable.direct_dsn),
+        node_id,
+        tuple(config.queues),
+    )
+    return ChildSpec(
+        IDLE_WATCH,
+        idle_watch,
+        args=(f"durable-otp[{durable.name}] {IDLE_WATCH}", settings),
+        shutdown=SIBLING_SHUTDOWN,
+    )
 
 
 def manager_id(queue: str) -> str:

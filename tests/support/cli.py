@@ -126,10 +126,10 @@ class Project:
 
     @contextmanager
     def started(
-        self, *, prefix: Sequence[str] = (), config: Path | None = None
+        self, *options: str, prefix: Sequence[str] = (), config: Path | None = None
     ) -> Iterator["Node"]:
         """Start the tree, wait until it is up, and kill what is left of it afterwards."""
-        node = Node(self, prefix, config or self.config)
+        node = Node(self, prefix, config or self.config, options)
         try:
             node.wait_until_up()
             yield node
@@ -140,11 +140,13 @@ class Project:
 class Node:
     """A running `durable-otp start`."""
 
-    def __init__(self, project: Project, prefix: Sequence[str], config: Path) -> None:
+    def __init__(
+        self, project: Project, prefix: Sequence[str], config: Path, options: Sequence[str]
+    ) -> None:
         self._log = project.directory / "start.log"
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                [*prefix, *PROGRAM, "start", str(config)],
+                [*prefix, *PROGRAM, "start", str(config), *options],
                 cwd=project.directory,
                 env=clean_environment(),
                 stdin=subprocess.DEVNULL,

@@ -248,7 +248,7 @@ WITH asked AS (
     UPDATE durable.pending_inputs i
     SET status = 'cancelled', completed_at = durable.now()
     FROM closed
-    WHERE i.wait_id = closed.id AND i.status = 'open'
+    WHERE i.execution_id = %(id)s::uuid AND i.wait_id = closed.id AND i.status = 'open'
 )
 SELECT id::text,
        CASE WHEN EXISTS (SELECT FROM asked WHERE kind = 'sleep')

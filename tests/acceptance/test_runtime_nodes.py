@@ -1,0 +1,89 @@
+"""Several nodes on one database: they share the work, and one that is killed loses nothing."""
+
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+import pytest
+
+from tests.support.sink import sink
+from tests.support.tree import Tree, all_gone, kill, running
+from tests.support.waiting import wait_until
+
+ALL = "default"
+SECONDS = "0.06"  # longer than what is handed to a worker ahead of others
+WORKERS = 2
+
+
+def nodes(stack: ExitStack, dsn: str, schema: str, count: int, **settings: object) -> list[Tree]:
+    """Start so many nodes that claim nothing yet."""
+    with ExitStack() as started:
+        trees: list[Tree] = []
+        for _ in range(count):
+            found = running(
+                dsn, schema, sink(steps=("one",)), queues={"default": WORKERS}, **settings
+            )
+            trees.append(started.enter_context(found))
+        trees[0].durable.pause_queue(ALL)
+        wait_until(lambda: all(tree.manager()["paused"] for tree in trees), what="the pause")
+        stack.push(started.pop_all())
+    return trees
+
+
+def put(tree: Tree, count: int) -> list[str]:
+    """Have so many executions due, and let every node claim."""
+    handles = [tree.start(one=f"pause:{SECONDS}") for _ in range(count)]
+    tree.durable.resume_queue(ALL)
+    return [handle.id for handle in handles]
+
+
+def shares(trees: Sequence[Tree]) -> dict[str, int]:
+    """Return how many executions each node's workers have begun, by node id."""
+    pids = {pid: tree.runtime.node_id for tree in trees for pid in tree.pids()}
+    return dict(Counter(pids[line["pid"]] for line in trees[0].ledger()))
+
+
+def assert_each_ended_once(tree: Tree, ids: Sequence[str]) -> None:
+    rows = tree.sql(
+        "SELECT e.id::text, e.status, count(s.id) AS completed FROM {s}.workflow_executions e "
+        "LEFT JOIN {s}.step_executions s ON s.execution_id = e.id AND s.status = 'completed' "
+        "GROUP BY e.id, e.status"
+    )
+    assert {row["id"] for row in rows} == set(ids)
+    assert {(row["status"], row["completed"]) for row in rows} == {("completed", 1)}
+
+
+def share_fairly(dsn: str, schema: str, count: int, work: int) -> None:
+    with ExitStack() as stack:
+        trees = nodes(stack, dsn, schema, count)
+        ids = put(trees[0], work)
+        assert trees[0].runtime.wait_until_idle(timeout=100)
+        found = shares(trees)
+        assert_each_ended_once(trees[0], ids)
+        assert sum(found.values()) == work  # nothing ran twice
+        assert len(found) == count
+        assert min(found.values()) * 3 >= work / count, found
+
+
+def test_two_nodes_share_the_work(dsn: str, schema: str) -> None:
+    share_fairly(dsn, schema, 2, 80)
+
+
+@pytest.mark.slow
+def test_four_nodes_share_the_work(dsn: str, schema: str) -> None:
+    share_fairly(dsn, schema, 4, 400)
+
+
+def test_a_node_killed_amid_its_work_loses_nothing(dsn: str, schema: str) -> None:
+    with ExitStack() as stack:
+        left, killed = nodes(stack, dsn, schema, 2, node_timeout="2s")
+        ids = put(left, 40)
+        processes = killed.pids()
+        wait_until(lambda: shares([left, killed]).get(killed.runtime.node_id), what="its share")
+        kill(killed.runtime.pid)
+        wait_until(lambda: all_gone(processes), what="the end of its processes")
+        assert left.runtime.wait_until_idle(timeout=100)
+        assert_each_ended_once(left, ids)
+        runs = Counter(str(line["execution_id"]) for line in left.ledger())
+        again = [each for each, times in runs.items() if times > 1]
+        assert len(again) <= WORKERS, again  # those whose bodies ran when the node was killed
