@@ -1,11 +1,17 @@
 """One order for everything that a filter finds."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from durable_otp.client.handle import Client
-from durable_otp.errors import AlreadyFinished, ExecutionNotFound, NotRetryable, ParentFinished
+from durable_otp.errors import (
+    AlreadyFinished,
+    DurableError,
+    ExecutionNotFound,
+    NotRetryable,
+    ParentFinished,
+)
 from durable_otp.storage import reports
 from durable_otp.storage.pool import PooledDatabase
 from durable_otp.storage.reports import Filters, Statuses
@@ -16,6 +22,29 @@ CANCELLABLE = (State.PENDING, State.RUNNING, State.WAITING)
 RETRYABLE = (State.FAILED, State.CANCELLED, State.COMPENSATION_FAILED)
 MEANWHILE = (AlreadyFinished, ExecutionNotFound, NotRetryable, ParentFinished)
 """What an execution answers that somebody else has dealt with since it was found."""
+
+
+class Outcome(NamedTuple):
+    """What became of one of many: why nothing was done to it, if nothing was."""
+
+    id: str
+    refusal: DurableError | None
+
+
+def each_of(ids: Iterable[str], act: Callable[[str], object]) -> Iterator[Outcome]:
+    """Do something to one after another; yield what became of each. Blocks.
+
+    Args:
+        ids: Of executions; read only as far as what is yielded is asked for.
+        act: Does it to one, in a transaction of its own.
+    """
+    for id_ in ids:
+        try:
+            act(id_)
+        except MEANWHILE as error:
+            yield Outcome(id_, error)
+        else:
+            yield Outcome(id_, None)
 
 
 class _WithDatabase(Client, Protocol):
@@ -105,15 +134,8 @@ def _each(database: PooledDatabase, filters: Filters, act: Callable[[str], None]
     """Act on everything that is found, and return how many there were; None: only count."""
     if act is None:
         return database.run(reports.count_executions, filters)
-    return sum(_acted(act, id_) for id_ in _found(database, filters))
-
-
-def _acted(act: Callable[[str], None], id_: str) -> bool:
-    try:
-        act(id_)
-    except MEANWHILE:
-        return False
-    return True
+    outcomes = each_of(_found(database, filters), act)
+    return sum(outcome.refusal is None for outcome in outcomes)
 
 
 def _found(database: PooledDatabase, filters: Filters) -> Iterator[str]:

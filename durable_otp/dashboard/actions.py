@@ -42,9 +42,10 @@ class Order(NamedTuple):
 
 
 Perform = Callable[[Order], Done]
+Back = Callable[[Order], str]
 
 
-def action(path: str, verb: str, perform: Perform) -> Route:
+def action(path: str, verb: str, perform: Perform, *, back: Back | None = None) -> Route:
     """Return the route of an action.
 
     Args:
@@ -52,6 +53,8 @@ def action(path: str, verb: str, perform: Perform) -> Route:
         verb: What the audit calls it.
         perform: Does it, in a thread; a ``DurableError``, ``ValueError`` or ``TypeError`` is the
             sentence of a refusal.
+        back: Says where a refusal leads: a form, with what was typed into it; where it was pressed
+            by default.
     """
 
     async def endpoint(request: Request) -> Response:
@@ -61,7 +64,8 @@ def action(path: str, verb: str, perform: Perform) -> Route:
         path_values = {key: str(value) for key, value in request.path_params.items()}
         order = Order(console, form, path_values, session.person.name)
         done, kind = await run_in_threadpool(_done, verb, perform, order)
-        response = go(request, _next(form, done.then))
+        then = back(order) if back and kind == "failed" else done.then
+        response = go(request, _next(form, then))
         say(request, response, Notice(kind, done.sentence))
         return response
 

@@ -20,6 +20,8 @@ Parameters = ParamSpec("Parameters")
 CONNECTIONS = 4
 """Pages share so many, and the feed of changes has one more while a page is open."""
 _COST_PER_REST = 20.0
+_MOST_KEPT = 500
+"""Answers, before those that are too old are thrown away: every filter has one of its own."""
 
 
 class TookTooLong(Exception):  # noqa: N818 - reads as the sentence it reports
@@ -88,6 +90,8 @@ class Console:
         fresh = ask()
         rest = max(seconds, _COST_PER_REST * (monotonic() - began))
         with self._lock:
+            if len(self._kept) >= _MOST_KEPT:
+                self._kept = {k: kept for k, kept in self._kept.items() if kept[0] > monotonic()}
             self._kept[key] = (monotonic() + rest, fresh)
         return fresh
 

@@ -1,12 +1,12 @@
 """The filters of the executions page as its address holds them: read, checked, written. Pure."""
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from durable_otp.dashboard.sought import sought
 from durable_otp.storage.dashboard import Facets
 from durable_otp.storage.identity import is_id
 from durable_otp.storage.reports import SHORTEST_ID_PREFIX, Filters
@@ -69,7 +69,7 @@ class Asked:
 
     def facets(self, now: datetime) -> Facets:
         """Return what the database is asked; ``now`` is its own time."""
-        since, until = _instant(self.since), _instant(self.until)
+        since, until = instant(self.since), instant(self.until)
         if self.range:
             since, until = now - timedelta(seconds=RANGES[self.range]), None
         base = Filters(
@@ -82,11 +82,13 @@ class Asked:
             id_prefix=self.id or None,
             top_level=not (self.children or self.parent or self.id),
         )
+        given = sought(self.contains)
         return Facets(
             base,
             step=self.texts.get("step"),
             error=self.texts.get("error"),
-            contains=json.loads(self.contains) if self.contains else None,
+            contains=given.contains,
+            text=given.text,
             retrying=self.retrying,
             stuck_for=float(STUCK[self.stuck]) if self.stuck else None,
         )
@@ -100,14 +102,16 @@ def asked(given: Mapping[str, str]) -> Asked:
     if id_ and len(id_.replace("-", "")) < SHORTEST_ID_PREFIX:
         id_, problem = "", f"An id needs {SHORTEST_ID_PREFIX} or more digits."
     contains = given.get("contains", "").strip()
-    if contains and not _is_json(contains):
-        contains, problem = "", 'The input is searched for JSON, such as {"customer": 7}.'
+    try:
+        sought(contains)
+    except ValueError as error:
+        contains, problem = "", str(error)
     return Asked(
         texts={key: given[key].strip()[:_LONGEST] for key in TEXTS if given.get(key, "").strip()},
         statuses=tuple(state.value for state in State if state.value in statuses),
         range=given.get("range", "") if given.get("range") in RANGES else "",
-        since=given.get("from", "") if _instant(given.get("from", "")) else "",
-        until=given.get("to", "") if _instant(given.get("to", "")) else "",
+        since=given.get("from", "") if instant(given.get("from", "")) else "",
+        until=given.get("to", "") if instant(given.get("to", "")) else "",
         id=id_[:32] if "-" not in id_ else id_,
         parent=given.get("parent", "") if is_id(given.get("parent", "")) else "",
         contains=contains,
@@ -118,18 +122,10 @@ def asked(given: Mapping[str, str]) -> Asked:
     )
 
 
-def _instant(text: str) -> datetime | None:
+def instant(text: str) -> datetime | None:
     """Return an instant as browsers write one, in UTC where it names no zone."""
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
         return None
     return found if found.tzinfo else found.replace(tzinfo=UTC)
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True

@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import zip_longest
 from typing import Any
 
 from markupsafe import Markup, escape
@@ -26,6 +27,26 @@ def redacted(value: Any) -> Any:
         }
     if isinstance(value, list):
         return [redacted(item) for item in value]
+    return value
+
+
+def restored(value: Any, original: Any) -> Any:
+    """Return JSON that was shown with its secrets hidden, and edited, with those of the original.
+
+    Raises:
+        ValueError: There is nothing in the original where a value is hidden.
+    """
+    if value == HIDDEN:
+        if original is None or redacted({"secret": original})["secret"] != HIDDEN:
+            raise ValueError("A hidden value has nothing that it stands for; type one instead.")
+        return original
+    if isinstance(value, dict):
+        kept = original if isinstance(original, dict) else {}
+        return {key: restored(item, kept.get(key)) for key, item in value.items()}
+    if isinstance(value, list):
+        beside = original if isinstance(original, list) else []
+        pairs = zip_longest(value, beside[: len(value)])
+        return [restored(item, before) for item, before in pairs]
     return value
 
 

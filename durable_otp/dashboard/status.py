@@ -33,6 +33,8 @@ _TIER = {
     "done": "ok",
     "refused": "bad",
     "skipped": "idle",
+    "not_started": "bad",
+    "unknown": "idle",
 }
 
 

@@ -3,10 +3,31 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from durable_otp.runtime.tree_view import flatten
 from durable_otp.storage.processes import ROOT
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How often somebody may be restarted within a period, and when they were."""
+
+    whose: str
+    most: int
+    seconds: float
+    restarted_at: tuple[str, ...]
+
+    def spent(self, now: datetime) -> int:
+        """Return how many restarts are within the period."""
+        since = now - timedelta(seconds=self.seconds)
+        return sum(datetime.fromisoformat(at) >= since for at in self.restarted_at)
+
+    def tier(self, now: datetime) -> str:
+        """Return what it means: nothing spent, some of it, or that the next is one too many."""
+        spent = self.spent(now)
+        return "bad" if spent and spent >= self.most else "warn" if spent else "idle"
 
 
 @dataclass(frozen=True)
@@ -22,6 +43,16 @@ class TreeRow:
     siblings: int
     guides: tuple[bool, ...]
     path: str
+
+    @property
+    def budgets(self) -> list[Budget]:
+        """Its own budget of restarts, and that which its workers have together."""
+        found = (("", self.process.get("budget")), ("workers ", self.process.get("workers_budget")))
+        return [
+            Budget(whose, shown["most"], shown["seconds"], tuple(shown["restarted_at"]))
+            for whose, shown in found
+            if shown
+        ]
 
     @property
     def doing(self) -> str:

@@ -302,6 +302,10 @@ class DynamicSupervisor:
         """Return the running child of this id, if there is one."""
         return next((child for child in self.children if child.id == child_id), None)
 
+    def budget(self) -> dict[str, Any]:
+        """Return the restarts that all children have together, and when they were drawn on."""
+        return self._intensity.shown()
+
     def nodes(self) -> list[dict[str, Any]]:
         """Return a node of the tree per child, oldest first."""
         return [_node(place) for place in self._places]

@@ -130,10 +130,12 @@ class Table:
 
     def nodes(self) -> list[dict[str, Any]]:
         """Return a node of the tree per child, in start order."""
-        return [_node(record) for record in self.records]
+        own = self._flags.on_exceeded == "backoff"
+        return [_node(record, own=own) for record in self.records]
 
 
-def _node(record: Record) -> dict[str, Any]:
+def _node(record: Record, *, own: bool) -> dict[str, Any]:
+    """Return a child as it is shown; ``own`` says that its restarts are counted by themselves."""
     child = record.child
     status = {"up": "running", "undefined": "stopped", "restarting": "restarting"}[record.state]
     return {
@@ -142,6 +144,7 @@ def _node(record: Record) -> dict[str, Any]:
         "pid": child.pid if child else None,
         "status": status,
         "restarts": record.restarts,
+        "budget": record.intensity.shown() if own else None,
         "last_exit": record.last_exit,
         "started_at": child.started_at if child else None,
         "children": [],

@@ -12,7 +12,7 @@ answered here:
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from durable_otp.otp.exit_reason import ExitReason
 
@@ -74,6 +74,14 @@ class RestartIntensity:
         """Count one restart at ``now`` (monotonic seconds); return whether it is one too many."""
         self._times = [*(t for t in self._times if t >= now - self._period), now]
         return len(self._times) > self._intensity
+
+    def shown(self) -> dict[str, Any]:
+        """Return the budget, and when (monotonic seconds) it was last drawn on.
+
+        The instants rather than their number, which would be older than it looks: a restart leaves
+        the period without anything happening.
+        """
+        return {"most": self._intensity, "seconds": self._period, "restarted_at": [*self._times]}
 
 
 @dataclass(frozen=True)

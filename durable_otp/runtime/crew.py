@@ -137,6 +137,10 @@ class Crew:
             _node(nodes[key], station) for key, station in self._stations.items() if key in nodes
         ]
 
+    def budget(self) -> dict[str, Any]:
+        """Return how many restarts the workers have together, and when they were drawn on."""
+        return self._supervisor.budget()
+
     # coming and going
 
     async def _hire(self) -> None:

@@ -258,6 +258,7 @@ class QueueManager:
                 "concurrency": self.concurrency,
                 "busy": sum(bool(station.hand) for station in self._crew.stations),
                 "paused": self._operators and self._operators.paused,
+                "workers_budget": self._crew.budget(),
                 "children": self._crew.tree(),
             },
         )

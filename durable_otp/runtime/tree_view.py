@@ -9,10 +9,14 @@ from durable_otp.workflow.execution import instant_text
 
 MANAGER = "queue "
 STATUS = {"running": "up", "undefined": "down", "stopped": "down"}
-FIELDS = ("id", "role", "pid", "status", "restarts", "started_at", "cpu_percent", "rss_bytes")
+FIELDS = (
+    *("id", "role", "pid", "status", "restarts", "budget", "started_at"),
+    *("cpu_percent", "rss_bytes"),
+)
+BUDGETS = {"budget", "workers_budget"}
 LONGEST_EXIT = 200
 LATER_FIELDS = {
-    "queue_manager": ("queue", "concurrency", "busy", "paused"),
+    "queue_manager": ("queue", "concurrency", "busy", "paused", "workers_budget"),
     "worker": ("execution_id", "workflow", "step"),
 }
 
@@ -32,6 +36,8 @@ def view(node: Node, now: datetime, monotonic: float) -> Node:
     shown["status"] = _status(node)
     shown["started_at"] = start_text(node.get("started_at"), now, monotonic)
     shown |= {field: node.get(field) for field in LATER_FIELDS.get(role, ())}
+    for field in BUDGETS & shown.keys():
+        shown[field] = _budget(shown[field], now, monotonic)
     if role == "queue_manager":
         shown["queue"] = unquote(
             str(node["id"]).removeprefix(MANAGER)
@@ -59,6 +65,14 @@ def _status(node: Node) -> str:
     if node["status"] == "running" and node.get("pid") is None:
         return "stopping"
     return STATUS.get(node["status"], str(node["status"]))
+
+
+def _budget(budget: Node | None, now: datetime, monotonic: float) -> Node | None:
+    """Return a budget of restarts with its instants on the wall's clock."""
+    if budget is None:
+        return None
+    times = [start_text(at, now, monotonic) for at in budget["restarted_at"]]
+    return {**budget, "restarted_at": times}
 
 
 def start_text(started_at: float | None, now: datetime, monotonic: float) -> str | None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from durable_otp.storage.identity import is_id, new_id
 from durable_otp.storage.operation import Operation, Row, transaction
@@ -14,6 +14,9 @@ from durable_otp.workflow.state import FINAL, State
 
 PATIENCE_MILLISECONDS = 4000
 MOST_COUNTED = 10_000
+MOST_LIVING_COUNTED = 10_000
+MOST_SEARCHED = 10_000
+SEARCH_MILLISECONDS = 1500
 MOST_FAMILY = 500
 MOST_LOG_LINES = 200
 
@@ -27,6 +30,7 @@ class Facets:
         step: The path of the step that it is in, or ended in.
         error: The type of its error.
         contains: JSON that its input contains.
+        text: Words that its input has in it somewhere, large or small letters alike.
         retrying: Alive, with an attempt that failed or a worker that died.
         stuck_for: Alive, and its status unchanged for so many seconds.
     """
@@ -35,6 +39,7 @@ class Facets:
     step: str | None = None
     error: str | None = None
     contains: Any = None
+    text: str | None = None
     retrying: bool = False
     stuck_for: float | None = None
 
@@ -45,42 +50,111 @@ class Facets:
             ValueError: A status, an instant or the prefix is none.
         """
         parameters = self.base.parameters()
-        if parameters is None or any("\0" in (text or "") for text in (self.step, self.error)):
+        texts = (self.step, self.error, self.text)
+        if parameters is None or any("\0" in (text or "") for text in texts):
             return None
         contains = None if self.contains is None else encode(self.contains).decode()
         return parameters | {
             "step": self.step,
             "error": self.error,
             "contains": contains,
+            "text": self.text,
             "retrying": self.retrying,
             "stuck_for": self.stuck_for,
         }
 
+    @property
+    def is_search(self) -> bool:
+        """Whether no index leads to what is wanted, so that rows have to be looked through."""
+        if self.base.parent or self.base.id_prefix:
+            return False
+        statuses = self.base.status
+        wanted = {statuses} if isinstance(statuses, str) else set(statuses or FINAL)
+        two_names = self.base.workflow is not None and self.base.queue is not None
+        if two_names or (self.has_name and not wanted & FINAL):
+            return True
+        sought = (self.step, self.error, self.contains, self.text, self.stuck_for)
+        return self.retrying or any(each is not None for each in sought)
+
+    @property
+    def has_name(self) -> bool:
+        """Whether a workflow or a queue is wanted."""
+        return self.base.workflow is not None or self.base.queue is not None
+
+
+class Found(NamedTuple):
+    """A page, or what a part of a search has found.
+
+    Attributes:
+        rows: The newest, no more than were asked for.
+        after: Where to go on with the next part; None at the end.
+        among: How many of the newest were looked through, where these were not all.
+        about: How many executions there are in all, about.
+        back_to: When the oldest that was looked at was inserted.
+    """
+
+    rows: list[Row]
+    after: str | None = None
+    among: int | None = None
+    about: int = 0
+    back_to: datetime | None = None
+
 
 @transaction
-def page(facets: Facets, *, limit: int, after: str | None = None) -> Operation[list[Row]]:
-    """Return a page of executions as rows, the newest first; ``after``: the last id before it."""
+def page(facets: Facets, *, limit: int, after: str | None = None) -> Operation[Found]:
+    """Return a page of executions, the newest first; ``after``: the last id before it.
+
+    Of what lives there is no index by name: where a name is wanted, no more than the newest
+    ``MOST_SEARCHED`` are looked at, and ``among`` says so.
+    """
     parameters = facets.parameters()
-    place: dict[str, Any] = {"after": None, "after_inserted_at": None, "limit": limit}
     yield from _patience()
-    if after is not None and is_id(after):
-        found = yield Statement("inserted_at_of", {"id": after})
-        if found:
-            place |= {"after": after, "after_inserted_at": found[0]["inserted_at"]}
+    place = yield from _place(after)
     if parameters is None:
-        return []
-    return list((yield Statement("dashboard_executions", {**parameters, **place})))
+        return Found([])
+    narrowed = {**parameters, **place}
+    rows = yield from _rows(narrowed, limit, living=not facets.has_name)
+    horizon = _Horizon()
+    if facets.has_name and len(rows) <= limit:  # what has ended does not fill it
+        horizon = yield from _horizon(narrowed, MOST_SEARCHED, living=True)
+        rows = yield from _rows(narrowed, limit, living_from=horizon)
+    more = rows[limit - 1]["id"] if len(rows) > limit else None
+    among = MOST_SEARCHED if horizon.id and more is None else None
+    return Found(rows[:limit], more, among, horizon.about, horizon.at)
 
 
 @transaction
-def count(facets: Facets, *, most: int = MOST_COUNTED) -> Operation[int]:
-    """Return how many executions fit, counted up to one more than ``most``."""
+def search(
+    facets: Facets, *, limit: int, after: str | None = None, among: int = MOST_SEARCHED
+) -> Operation[Found]:
+    """Return what fits of the newest ``among`` executions; there may be more behind them."""
     parameters = facets.parameters()
+    yield from _patience(SEARCH_MILLISECONDS)
+    place = yield from _place(after)
+    if parameters is None:
+        return Found([])
+    living = facets.retrying or facets.stuck_for is not None
+    horizon = yield from _horizon({**parameters, **place}, among, living=living)
+    rows = yield from _rows({**parameters, **place}, limit, ended_from=horizon, living_from=horizon)
+    if len(rows) > limit:
+        return Found(rows[:limit], rows[limit - 1]["id"])
+    if horizon.id is None:
+        return Found(rows)
+    return Found(rows, horizon.id, among, horizon.about, horizon.at)
+
+
+@transaction
+def count(facets: Facets, *, most: int = MOST_COUNTED) -> Operation[tuple[int, bool]]:
+    """Return how many executions fit, counted up to ``most``, and whether those are all."""
+    parameters = facets.base.parameters()
     yield from _patience()
     if parameters is None:
-        return 0
-    rows = yield Statement("dashboard_count", {**parameters, "most": most + 1})
-    return min(int(rows[0]["count"]), most + 1)
+        return 0, True
+    window = MOST_LIVING_COUNTED if facets.has_name else most + 1
+    bounds = {"most": most + 1, "window": window}
+    (row,) = yield Statement("dashboard_count", {**parameters, **bounds})
+    found = int(row["count"])
+    return min(found, most), found <= most and bool(row["is_all"])
 
 
 def counts() -> Operation[dict[str, int]]:
@@ -132,6 +206,11 @@ def workflows() -> Operation[list[Row]]:
     return [found[name] for name in names]
 
 
+def workflow_names() -> Operation[list[str]]:
+    """Return the names of all published workflows, in order; cheap."""
+    return [row["workflow"] for row in (yield Statement("dashboard_workflows"))]
+
+
 def definition(workflow: str, version: str) -> Operation[dict[str, Any] | None]:
     """Return a definition's published form; None when it was never published."""
     rows = yield Statement("dashboard_definition", {"workflow": workflow, "version": version})
@@ -175,6 +254,14 @@ def queue_load() -> Operation[dict[str, Row]]:
     return found
 
 
+def last_slots(schedules: Sequence[str], most: int) -> Operation[dict[str, list[Row]]]:
+    """Return the last slots of each of these schedules, the oldest first."""
+    found: dict[str, list[Row]] = {name: [] for name in schedules}
+    for row in (yield Statement("dashboard_slots", {"names": list(schedules), "most": most})):
+        found[row["schedule"]].append(row)
+    return found
+
+
 def now() -> Operation[datetime]:
     """Return the database's time, which every instant shown is of."""
     rows = yield Statement("dashboard_now")
@@ -215,5 +302,49 @@ def audited(*, limit: int, after: str | None = None) -> Operation[list[Row]]:
     return list((yield Statement("dashboard_audited", {"limit": limit, "after": place})))
 
 
-def _patience() -> Operation[None]:
-    yield Statement("dashboard_patience", {"milliseconds": str(PATIENCE_MILLISECONDS)})
+class _Horizon(NamedTuple):
+    """The last execution that is looked at; there is none when all are."""
+
+    id: str | None = None
+    at: datetime | None = None
+    about: int = 0
+
+    def bounds(self, part: str) -> dict[str, Any]:
+        """Return the parameters that keep a part of the statement this side of it."""
+        return {f"{part}horizon": self.id, f"{part}horizon_inserted_at": self.at}
+
+
+_NOWHERE = _Horizon()
+
+
+def _rows(
+    narrowed: dict[str, Any],
+    limit: int,
+    *,
+    living: bool = True,
+    ended_from: _Horizon = _NOWHERE,
+    living_from: _Horizon = _NOWHERE,
+) -> Operation[list[Row]]:
+    """Return what fits, and one more than asked for if there is one."""
+    bounds = {**ended_from.bounds(""), **living_from.bounds("living_")}
+    parameters = {**narrowed, **bounds, "living": living, "limit": limit + 1}
+    return list((yield Statement("dashboard_executions", parameters)))
+
+
+def _horizon(narrowed: dict[str, Any], most: int, *, living: bool) -> Operation[_Horizon]:
+    """Return the last of the newest that are looked at; of what lives alone, where asked for."""
+    rows = yield Statement("dashboard_horizon", {**narrowed, "most": most, "living": living})
+    return _Horizon(rows[0]["id"], rows[0]["at"], rows[0]["about"]) if rows else _Horizon()
+
+
+def _place(after: str | None) -> Operation[dict[str, Any]]:
+    """Return where a page goes on: behind an execution, if there is one of this id."""
+    if after is not None and is_id(after):
+        found = yield Statement("inserted_at_of", {"id": after})
+        if found:
+            return {"after": after, "after_inserted_at": found[0]["inserted_at"]}
+    return {"after": None, "after_inserted_at": None}
+
+
+def _patience(milliseconds: int = PATIENCE_MILLISECONDS) -> Operation[None]:
+    yield Statement("dashboard_patience", {"milliseconds": str(milliseconds)})

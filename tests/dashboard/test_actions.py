@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from durable_otp.dashboard.json_view import HIDDEN
 from tests.support.dashboard import ASKED
 from tests.support.waiting import wait_until
 
@@ -102,7 +103,8 @@ def test_a_workflow_is_started_with_typed_input(site, tree):
     execution = tree.durable.get_execution(id_)
     assert (execution.input, execution.priority) == ({"word": "hi", "tame": True}, 3)
     assert "is not JSON" in site.do("/workflows/failing/start", input="{")
-    assert "No workflow" in site.do("/workflows/nobody/start", input="{}")
+    answer = site.send("/workflows/nobody/start", input="{}")
+    assert "No workflow" in site.page(answer.headers["location"], 404)
 
 
 def test_a_schedule_is_switched_and_triggered(site, tree):
@@ -117,6 +119,73 @@ def test_a_schedule_is_switched_and_triggered(site, tree):
     assert "runs now" in site.do(f"{path}/trigger")
     assert tree.durable.count_executions("waiting") >= 1
     assert "no schedule" in site.do("/schedules/none/enable").lower()
+
+
+def test_a_schedule_is_made_changed_backfilled_and_deleted(site, tree):
+    path = "/schedules/each%20day%2F2"
+    fields = {
+        "workflow": "waiting",
+        "cron": "0 3 * * *",
+        "timezone": "Europe/Berlin",
+        "input": '{"api_key": "sk-hidden", "n": 1}',
+        "catch_up": "skip",
+        "overlap": "skip",
+        "jitter": "2.5",
+    }
+    assert 'href="/schedules/new"' in site.page("/schedules")
+    assert "is made" in site.do("/schedules/new", name="each day/2", **fields)
+    made = tree.durable.get_schedule("each day/2")
+    assert (made.timezone, made.catch_up, made.overlap, made.jitter, made.enabled) == (
+        *("Europe/Berlin", "skip", "skip", 2.5, False),
+    )
+    form = site.page(f"{path}/edit")
+    assert "sk-hidden" not in form
+    assert HIDDEN in form
+    changed = {**fields, "input": f'{{"api_key": "{HIDDEN}", "n": 2}}', "cron": "0 4 * * *"}
+    assert "is changed" in site.do(f"{path}/edit", **changed)
+    made = tree.durable.get_schedule("each day/2")
+    assert (made.cron, made.input) == ("0 4 * * *", {"api_key": "sk-hidden", "n": 2})
+    times = {"from": "2026-01-10T00:00", "to": "2026-01-13T00:00"}
+    assert "Started 3 runs" in site.do(f"{path}/backfill", **times)
+    assert "Started 0 runs" in site.do(f"{path}/backfill", **times)
+    assert site.page("/schedules").count("2026-01-11 03:00:00 Z: ") == 2  # its bead, said twice
+    assert "from must be a time" in site.do(f"{path}/backfill", to="2026-01-13T00:00")
+    assert "is deleted" in site.do(f"{path}/delete")
+    assert "each day/2" not in {each.name for each in tree.durable.list_schedules()}
+
+
+def test_what_was_typed_into_a_form_survives_its_refusal(site, tree):
+    fields = {"name": "never made", "workflow": "waiting", "cron": "61 * * * *", "input": "[1]"}
+    fields |= {"timezone": "UTC", "catch_up": "all", "overlap": "allow", "jitter": "0"}
+    text = site.do("/schedules/new", **fields)
+    assert "minute" in text
+    for kept in ('value="never made"', 'value="61 * * * *"', "[1]</textarea>"):
+        assert kept in text
+    assert '<option value="all" selected>' in text
+    assert "jitter must be a number" in site.do("/schedules/new", **{**fields, "jitter": "soon"})
+    text = site.do("/workflows/failing/start", input='{"word": ', queue="a queue")
+    assert "is not JSON" in text
+    assert "{&#34;word&#34;: </textarea>" in text
+    assert 'value="a queue"' in text
+
+
+def test_an_execution_is_started_again_with_its_input_edited_and_its_secrets_kept(site, tree):
+    given = {"word": "hi", "tame": True, "password": "hunter2"}
+    first = begun(tree, "failing", given, "completed")
+    link = f"/workflows/failing?like={first.id}"
+    assert f'href="{link}#start"' in site.page(f"/executions/{first.id}")
+    form = site.page(link)
+    assert "hunter2" not in form
+    assert f'name="like" value="{first.id}"' in form
+    typed = f'{{"word": "ho", "tame": true, "password": "{HIDDEN}"}}'
+    text = site.do("/workflows/failing/start", like=first.id, input=typed)
+    id_ = re.search(r"<code>([0-9a-f-]{36})</code>", text)[1]
+    assert id_ != first.id
+    assert tree.durable.get_execution(id_).input == {**given, "word": "ho"}
+    nothing = f'{{"token": "{HIDDEN}"}}'
+    assert "nothing that it stands for" in site.do(
+        "/workflows/failing/start", like=first.id, input=nothing
+    )
 
 
 def test_a_queue_is_paused_scaled_drained_and_resumed(site, tree):

@@ -1,15 +1,17 @@
 """The pages in a real browser: nothing refused, nothing inaccessible, everything by keys."""
 
+import psycopg
 import pytest
 from selenium.webdriver.common.keys import Keys
 
 from tests.support.browser import DESK, PHONE, chromium
-from tests.support.dashboard import ASKED, HOSTILE
+from tests.support.dashboard import ASKED, HOSTILE, served
 from tests.support.waiting import wait_until
 
 PAGES = (
-    "/", "/workflows", "/workflows/shapes", "/executions", "/inputs", "/schedules", "/queues",
-    "/processes", "/doctor", "/audit", "/settings", "/nowhere",
+    "/", "/workflows", "/workflows/shapes", "/executions", "/executions?contains=word%3Dx&step=z",
+    "/inputs", "/schedules", "/schedules/new", "/schedules/hourly/edit", "/queues", "/processes",
+    "/doctor", "/audit", "/settings", "/nowhere",
 )  # fmt: skip
 TABS = ("", "/flow", "/timeline", "/logs", "/data", "/history", "/events", "/family")
 LOOKS = {
@@ -176,3 +178,54 @@ def test_the_theme_is_kept(browser):
     assert browser.find("html").get_attribute("data-theme") == "dark"
     browser.find("#theme").click()
     assert browser.find("html").get_attribute("data-theme") == "light"
+
+
+def test_a_page_that_takes_long_is_announced_by_bones_and_then_shown(browser, tree):
+    browser.open("/")
+    with psycopg.connect(tree.dsn) as other:
+        other.execute(f"LOCK TABLE {tree.schema}.workflow_executions".encode())
+        browser.find("nav a[href='/executions']").click()
+        wait_until(
+            lambda: browser.driver.find_elements("css selector", "main[aria-busy] .skeleton"),
+            what="the bones",
+        )
+        assert not browser.find("#live").is_displayed()
+    browser.at("/executions")
+    assert not browser.driver.find_elements("css selector", ".skeleton")
+
+
+def test_a_page_that_cannot_be_refreshed_says_so_until_it_can(browser, tree):
+    with served(tree.dsn, tree.schema) as site:
+        browser.driver.get(f"{site.client.base_url}/")
+        browser.settle()
+        stale = browser.find("#stale")
+        assert not stale.is_displayed()
+        browser.driver.execute_script(
+            "const part = document.getElementById('live'); window.path = part.getAttribute('hx-get');"
+            "part.setAttribute('hx-get', '/nowhere'); htmx.process(part); window.durable.refresh()"
+        )
+        wait_until(stale.is_displayed, what="what is said")
+        assert "could not be refreshed" in stale.text
+        browser.driver.execute_script(
+            "const part = document.getElementById('live'); part.setAttribute('hx-get', window.path);"
+            "htmx.process(part)"
+        )
+        browser.find("[data-refresh]").click()
+        wait_until(lambda: not stale.is_displayed(), what="the end of it")
+
+
+def test_a_form_is_sent_once_and_its_button_says_that_it_is_on_its_way(browser, tree):
+    browser.open("/schedules/new")
+    for name, value in {"name": "by keys", "workflow": "waiting", "cron": "0 5 * * *"}.items():
+        browser.tab_to(name)
+        browser.press(value)
+    with psycopg.connect(tree.dsn) as other:
+        other.execute(f"LOCK TABLE {tree.schema}.scheduled_workflows".encode())
+        browser.tab_to("Make it")
+        browser.press(Keys.ENTER)
+        wait_until(
+            lambda: browser.driver.find_elements("css selector", "button[aria-busy]"),
+            what="the button",
+        )
+    browser.sees("Schedule by keys is made.")
+    tree.durable.delete_schedule("by keys")

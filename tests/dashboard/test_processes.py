@@ -2,7 +2,7 @@
 
 import re
 
-from tests.support.tree import is_gone
+from tests.support.tree import is_gone, kill
 from tests.support.waiting import wait_until
 
 
@@ -25,6 +25,23 @@ def test_a_process_is_killed_and_its_successor_is_shown_with_a_restart(site, tre
     wait_until(lambda: shown(site, fresh), what="the successor")
     wait_until(lambda: ">killed" in site.page("/processes"), what="how the one before ended")
     assert not shown(site, pid)
+
+
+def test_restarts_are_shown_against_the_budget_and_leave_it_by_themselves(site, tree):
+    def budgets():
+        text = site.page("/processes")
+        found = re.findall(r'data-restarted="([^"]*)"[^>]*data-most="(\d+)"><b>(\d+)</b>', text)
+        return [(len(times.split()), int(most), int(spent)) for times, most, spent in found]
+
+    quiet = budgets()
+    assert len(quiet) == len(tree.runtime.tree()["tree"]["children"]) + 2  # the two queues' workers
+    assert {most for _, most, _ in quiet} == {3}
+    waker = tree.child("wait_timeouts")
+    before = len(waker["budget"]["restarted_at"])
+    kill(waker["pid"])
+    fresh = tree.replaced("wait_timeouts", waker["pid"])
+    assert len(fresh["budget"]["restarted_at"]) in (before + 1, 1)  # those of before may be old
+    wait_until(lambda: any(times for times, _, _ in budgets()), what="it on the page")
 
 
 def test_a_worker_is_restarted_and_a_manager_s_queue_is_named(site, tree):

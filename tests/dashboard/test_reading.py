@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from durable_otp.dashboard.filters import asked
 from durable_otp.dashboard.form_values import answer_of, json_of
-from durable_otp.dashboard.json_view import HIDDEN, highlighted, redacted
+from durable_otp.dashboard.json_view import HIDDEN, highlighted, redacted, restored
+from durable_otp.dashboard.sought import sought
 from durable_otp.dashboard.status import TIERS, tier
-from durable_otp.dashboard.tree_rows import rows_of
+from durable_otp.dashboard.tree_rows import Budget, rows_of
 from durable_otp.dashboard.wording import seconds, size
 from durable_otp.errors import InputRejected
 from durable_otp.workflow.human_input import PendingInput
@@ -148,3 +149,47 @@ def test_a_tree_becomes_rows_that_know_where_they_hang():
     ]  # fmt: skip
     assert rows[1].doing == "1 of 2 busy · paused"
     assert rows[2].guides == (True,)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("", (None, None)),
+        ('{"a": [1]}', ({"a": [1]}, None)),
+        ("customer=7", ({"customer": 7}, None)),
+        ("customer=7 address.city=Bonn", ({"customer": 7, "address": {"city": "Bonn"}}, None)),
+        ('name="Ann Lee" ok=true', ({"name": "Ann Lee", "ok": True}, None)),
+        ("a=1 a.b=2", (None, "a=1 a.b=2")),
+        ("two words", (None, "two words")),
+        ("7", (None, "7")),
+    ],
+)
+def test_what_is_searched_for_is_json_pairs_or_words(typed, meant):
+    assert sought(typed) == meant
+
+
+@pytest.mark.parametrize("typed", ["{", '["a"', "x" * 3000])
+def test_what_cannot_be_searched_for_is_said(typed):
+    with pytest.raises(ValueError, match=r"not JSON|characters"):
+        sought(typed)
+    assert asked({"contains": typed}).problem
+    assert asked({"contains": typed}).query() == {}
+
+
+def test_a_budget_is_spent_by_what_lies_within_its_period():
+    at = tuple((NOW - timedelta(seconds=age)).isoformat() for age in (9, 4, 1))
+    budget = Budget("", 2, 5.0, at)
+    assert (budget.spent(NOW), budget.tier(NOW)) == (2, "bad")
+    later = NOW + timedelta(seconds=3)
+    assert (budget.spent(later), budget.tier(later)) == (1, "warn")
+    assert budget.tier(NOW + timedelta(seconds=10)) == "idle"
+
+
+def test_hidden_values_come_back_where_they_were_and_nowhere_else():
+    kept = {"token": "t", "list": [{"password": "p"}], "n": 1}
+    shown = redacted(kept)
+    assert restored(shown, kept) == kept
+    assert restored({**shown, "n": 2, "token": "new"}, kept) == {**kept, "n": 2, "token": "new"}
+    for original in (None, {}, {"token": None}):
+        with pytest.raises(ValueError, match="stands for"):
+            restored({"token": HIDDEN}, original)

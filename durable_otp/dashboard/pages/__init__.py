@@ -14,6 +14,7 @@ from durable_otp.dashboard.pages import (
     palette,
     processes,
     queues,
+    schedule_form,
     schedules,
     settings,
     sign_in,
@@ -26,8 +27,8 @@ def routes() -> list[BaseRoute]:
     """Return every address of the dashboard but its static files."""
     found: list[BaseRoute] = []
     for page in (
-        overview, workflows, executions, bulk, execution_actions, execution, inputs, schedules,
-        queues, processes, doctor, audit, settings, palette, stream, sign_in,
+        overview, workflows, executions, bulk, execution_actions, execution, inputs, schedule_form,
+        schedules,        queues, processes, doctor, audit, settings, palette, stream, sign_in,
     ):  # fmt: skip
         found += page.ROUTES
     return found

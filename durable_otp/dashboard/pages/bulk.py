@@ -1,7 +1,7 @@
 """Doing something to every execution of a filter: in batches, in the background, shown."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from urllib.parse import parse_qsl
@@ -11,25 +11,26 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from durable_otp.client import Durable
+from durable_otp.client.bulk import CANCELLABLE, RETRYABLE, Outcome, each_of
 from durable_otp.dashboard.actions import Done, Order, action
 from durable_otp.dashboard.console import Console
 from durable_otp.dashboard.filters import Asked, asked
+from durable_otp.dashboard.finding import every_id
 from durable_otp.dashboard.guard import Refused
 from durable_otp.dashboard.rendering import console_of, render
-from durable_otp.errors import DurableError
 from durable_otp.storage import dashboard
-from durable_otp.storage.dashboard import Deed, Facets, audit
+from durable_otp.storage.dashboard import Deed, audit
 from durable_otp.storage.identity import is_id, new_id
-from durable_otp.workflow.state import State
 
 BATCH = 200
+TOLD_EVERY = 25
 MOST_SELECTED = 1000
 MOST_KEPT = 50
 FEW_REASONS = 5
 
 VERBS: dict[str, tuple[str, ...]] = {
-    "cancel": (State.PENDING, State.RUNNING, State.WAITING),
-    "retry": (State.FAILED, State.CANCELLED, State.COMPENSATION_FAILED),
+    "cancel": CANCELLABLE,
+    "retry": RETRYABLE,
 }
 """What can be done to many, and to executions in which status."""
 
@@ -48,11 +49,14 @@ class Bulk:
     status: str = "running"
     stopping: bool = False
 
-    def refuse(self, reason: str) -> None:
-        """Count one that was not done, and keep the first reasons."""
+    def count(self, outcome: Outcome) -> None:
+        """Count what became of one, and keep the first reasons why nothing was done."""
+        if outcome.refusal is None:
+            self.done += 1
+            return
         self.refused += 1
         if len(self.reasons) < FEW_REASONS:
-            self.reasons.append(reason)
+            self.reasons.append(str(outcome.refusal))
 
 
 def fitting(verb: str, statuses: Sequence[str]) -> tuple[str, ...]:
@@ -80,9 +84,10 @@ def _begin(order: Order) -> Done:
     wanted = asked(dict(parse_qsl(order.text("filter"))))
     what = _words(wanted) if everything else f"{len(ids)} selected"
     bulk = Bulk(verb, what, order.actor)
-    source = _of_filter(order.console, wanted, verb) if everything else _of_ids(ids)
+    chosen = iter(ids[:MOST_SELECTED])
+    found = _of_filter(order.console, wanted, verb) if everything else chosen
     _keep(order.console, bulk)
-    threading.Thread(target=_work, args=(order.console, bulk, source), daemon=True).start()
+    threading.Thread(target=_work, args=(order.console, bulk, found), daemon=True).start()
     return Done(bulk.id, f"Begun: {verb} {what}.", f"/bulk/{bulk.id}", {"verb": verb, "what": what})
 
 
@@ -91,54 +96,34 @@ def _stop(order: Order) -> Done:
     if bulk is None:
         raise ValueError("This is not known any more.")
     bulk.stopping = True
-    return Done(bulk.id, "It stops after the batch that it is in.", f"/bulk/{bulk.id}")
+    return Done(bulk.id, "It stops after the one that it is at.", f"/bulk/{bulk.id}")
 
 
-Source = Callable[[str | None], list[str]]
-"""Returns the next ids after one."""
-
-
-def _of_filter(console: Console, wanted: Asked, verb: str) -> Source:
-    """Return the executions of a filter that were there when this was asked for."""
+def _of_filter(console: Console, wanted: Asked, verb: str) -> Iterator[str]:
+    """Yield the executions of a filter that were there when this was asked for."""
     now: datetime = console.run(dashboard.now)
     facets = wanted.facets(now)
     statuses = fitting(verb, wanted.statuses)
     until = facets.base.until or now
     facets = replace(facets, base=replace(facets.base, status=statuses, until=until))
-    return lambda after: _ids(console, facets, after)
+    return every_id(console, facets, BATCH) if statuses else iter(())
 
 
-def _ids(console: Console, facets: Facets, after: str | None) -> list[str]:
-    if not facets.base.status:
-        return []
-    return [row["id"] for row in console.run(dashboard.page, facets, limit=BATCH, after=after)]
-
-
-def _of_ids(ids: list[str]) -> Source:
-    chosen = ids[:MOST_SELECTED]
-    return lambda after: chosen if after is None else []
-
-
-def _work(console: Console, bulk: Bulk, source: Source) -> None:
+def _work(console: Console, bulk: Bulk, ids: Iterator[str]) -> None:
     """Do it to one after another until there are no more; write down how it went."""
-    perform = _performer(console.client, bulk)
-    after: str | None = None
     try:
-        while not bulk.stopping and (batch := source(after)):
-            for id_ in batch:
-                try:
-                    perform(id_)
-                    bulk.done += 1
-                except DurableError as error:
-                    bulk.refuse(str(error))
-            after = batch[-1]
-            console.hub.tell("bulk")
+        for outcome in each_of(ids, _performer(console.client, bulk)):
+            bulk.count(outcome)
+            if (bulk.done + bulk.refused) % TOLD_EVERY == 0:
+                console.hub.tell("bulk")
+            if bulk.stopping:
+                break
         bulk.status = "stopped" if bulk.stopping else "done"
     except Exception as error:  # noqa: BLE001 - the thread's border: it is said on the page
         bulk.status = "failed"
-        bulk.refuse(str(error))
-    outcome = f"{bulk.status}: {bulk.done} done, {bulk.refused} refused"
-    console.run(audit, Deed(bulk.actor, f"{bulk.verb} many", bulk.id, outcome))
+        bulk.reasons.append(str(error))
+    outcome_words = f"{bulk.status}: {bulk.done} done, {bulk.refused} refused"
+    console.run(audit, Deed(bulk.actor, f"{bulk.verb} many", bulk.id, outcome_words))
     console.hub.tell("bulk", "audit")
 
 

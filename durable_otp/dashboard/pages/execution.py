@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from durable_otp.client.bulk import CANCELLABLE, RETRYABLE
 from durable_otp.dashboard.console import Console
 from durable_otp.dashboard.flow import flow
 from durable_otp.dashboard.json_view import text_of
@@ -22,8 +23,6 @@ from durable_otp.workflow.state import FINAL, State
 
 TABS = ("summary", "flow", "timeline", "logs", "data", "history", "events", "family")
 LEVELS = ("debug", "info", "warning", "error", "critical")
-RETRYABLE = (State.FAILED, State.CANCELLED, State.COMPENSATION_FAILED)
-CANCELLABLE = (State.PENDING, State.RUNNING, State.WAITING)
 MOST_FOLLOWED = 100
 
 
@@ -46,6 +45,7 @@ def execution(request: Request) -> Response:
         "now": now,
         "may_cancel": found.status in CANCELLABLE,
         "may_retry": found.status in RETRYABLE,
+        "is_part": _is_part(found, family),
         "forkable": _forkable(found, family),
         "is_live": found.status not in FINAL,
         "topics": _topics(found, family),
@@ -74,10 +74,15 @@ def _why(console: Console, found: Execution) -> Any:
 
 def _forkable(found: Execution, family: list[dict[str, Any]]) -> list[str]:
     """Return the paths that it has reached, to begin another from; none for a block's child."""
-    if any(row["id"] == found.id and row["parent_index"] is not None for row in family):
+    if _is_part(found, family):
         return []
     steps = [step.path for step in found.steps or () if not step.is_compensation]
     return list(dict.fromkeys(steps))
+
+
+def _is_part(found: Execution, family: list[dict[str, Any]]) -> bool:
+    """Return whether it is a block's child, which is nothing without the block."""
+    return any(row["id"] == found.id and row["parent_index"] is not None for row in family)
 
 
 def _topics(found: Execution, family: list[dict[str, Any]]) -> str:

@@ -1,17 +1,27 @@
 """Executions, narrowed by what the address says: a page of them, and what can be done to all."""
 
+from typing import NamedTuple
+
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from durable_otp.dashboard.console import Console, TookTooLong
-from durable_otp.dashboard.filters import RANGES, STUCK, asked
+from durable_otp.dashboard.filters import RANGES, STUCK, Asked, asked
+from durable_otp.dashboard.finding import found
 from durable_otp.dashboard.pages.bulk import VERBS, fitting
 from durable_otp.dashboard.rendering import console_of, render
 from durable_otp.storage import dashboard
-from durable_otp.storage.dashboard import MOST_COUNTED, Facets
+from durable_otp.storage.dashboard import Facets, Found
 
 SHOWN = 50
+
+
+class Count(NamedTuple):
+    """How many there are; ``is_all`` is False where there may be more."""
+
+    number: int
+    is_all: bool
 
 
 def executions(request: Request) -> Response:
@@ -20,31 +30,38 @@ def executions(request: Request) -> Response:
     wanted = asked(request.query_params)
     after = request.query_params.get("after")
     facets = wanted.facets(console.run(dashboard.now))
-    rows = console.run(dashboard.page, facets, limit=SHOWN + 1, after=after)
-    count = console.kept(("count", str(wanted)), lambda: _count(console, facets))
-    known = console.kept("workflows", lambda: console.run(dashboard.workflows), seconds=5.0)
+    part = found(console, facets, limit=SHOWN, after=after)
+    is_first = after is None or not facets.is_search
+    count = _count(console, wanted, facets, part) if is_first else None
     return render(
         request,
         "executions.html",
-        rows=rows[:SHOWN],
-        more=rows[SHOWN - 1]["id"] if len(rows) > SHOWN else None,
+        part=part,
+        rows=part.rows,
         after=after,
         wanted=wanted,
         count=count,
-        most=MOST_COUNTED,
         ranges=list(RANGES),
         stuck=list(STUCK),
-        workflows=[row["workflow"] for row in known],
+        workflows=console.kept("names", lambda: console.run(dashboard.workflow_names), seconds=5.0),
         verbs={verb: fitting(verb, wanted.statuses) for verb in VERBS},
     )
 
 
-def _count(console: Console, facets: Facets) -> int | None:
-    """Return how many there are; None when that takes too long to say."""
+def _count(console: Console, wanted: Asked, facets: Facets, part: Found) -> Count | None:
+    """Return how many there are; None when that takes too long to say.
+
+    What is searched for is counted no further than it has been found.
+    """
+    if facets.is_search:
+        return Count(len(part.rows), part.after is None)
     try:
-        return console.run(dashboard.count, facets)
+        number, is_all = console.kept(
+            ("count", str(wanted)), lambda: console.run(dashboard.count, facets)
+        )
     except TookTooLong:
         return None
+    return Count(number, is_all)
 
 
 ROUTES = [Route("/executions", executions)]

@@ -29,7 +29,9 @@ def overview(request: Request) -> Response:
         window=window,
         windows=list(WINDOWS),
         ended=_ended(console, WINDOWS[window]),
-        latest=console.kept("latest", lambda: console.run(dashboard.page, facets, limit=LATEST)),
+        latest=console.kept(
+            "latest", lambda: console.run(dashboard.page, facets, limit=LATEST).rows
+        ),
         nodes=console.kept("nodes", console.nodes),
     )
 

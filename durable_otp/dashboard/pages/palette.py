@@ -64,7 +64,7 @@ def _executions(console: Console, asked: str) -> list[Hit]:
     if asked and not is_id:
         return []
     filters = Filters(id_prefix=asked) if is_id else Filters(top_level=True)
-    rows = console.run(dashboard.page, Facets(filters), limit=SHOWN)
+    rows = console.run(dashboard.page, Facets(filters), limit=SHOWN).rows
     return [
         Hit(
             "Executions",

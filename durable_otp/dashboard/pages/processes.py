@@ -11,6 +11,7 @@ from durable_otp.dashboard.actions import Done, Order, Perform, action
 from durable_otp.dashboard.rendering import console_of, render
 from durable_otp.dashboard.tree_rows import rows_of, totals
 from durable_otp.errors import ProcessNotFound
+from durable_otp.storage import dashboard
 from durable_otp.storage.processes import Process
 
 ORDER_SECONDS = 20.0
@@ -21,13 +22,13 @@ def processes(request: Request) -> Response:
     """Show the tree of every living node; ``?watch=1`` has them measured each second."""
     console = console_of(request)
     watch = request.query_params.get("watch") == "1"
-    budget = console.limits.shown.get("supervisor", {})
     trees: list[dict[str, Any]] = [
         {"node": node, "rows": rows_of(node.tree), "totals": totals(node.tree)}
         for node in console.client.nodes(watch=watch)
         if node.tree
     ]
-    return render(request, "processes.html", trees=trees, budget=budget, watch=watch)
+    now = console.run(dashboard.now)
+    return render(request, "processes.html", trees=trees, now=now, watch=watch)
 
 
 def stacks(request: Request) -> Response:

@@ -13,6 +13,7 @@ from durable_otp.storage import dashboard
 from durable_otp.workflow.schedule import Schedule
 
 NEXT = 5
+LAST = 20
 
 
 def schedules(request: Request) -> Response:
@@ -20,7 +21,8 @@ def schedules(request: Request) -> Response:
     console = console_of(request)
     found = console.client.list_schedules()
     now = console.run(dashboard.now)
-    rows = [{"schedule": each, "next": _next(each, now)} for each in found]
+    last = console.run(dashboard.last_slots, [each.name for each in found], LAST)
+    rows = [{"schedule": each, "next": _next(each, now), "last": last[each.name]} for each in found]
     return render(request, "schedules.html", schedules=rows)
 
 

@@ -1,19 +1,29 @@
 """Every workflow that is known, those that never ran too; and starting one."""
 
+from typing import Any
+from urllib.parse import quote, urlencode
+
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from durable_otp.client import Durable
 from durable_otp.dashboard.actions import Done, Order, action
 from durable_otp.dashboard.flow import Flow
 from durable_otp.dashboard.flow_layout import drawing
 from durable_otp.dashboard.form_values import json_of
+from durable_otp.dashboard.json_view import restored, text_of
 from durable_otp.dashboard.rendering import console_of, render
 from durable_otp.dashboard.still import still
 from durable_otp.dashboard.wording import short_id
 from durable_otp.storage import dashboard
 from durable_otp.storage.definitions import published
-from durable_otp.workflow.json_form import encode
+from durable_otp.storage.identity import is_id
+from durable_otp.workflow.execution import Execution
+
+FIELDS = ("like", "input", "queue", "priority", "idempotency_key")
+LONGEST_SHOWN = 10_000
+"""Characters in a text area, and in an address."""
 
 
 def workflows(request: Request) -> Response:
@@ -29,9 +39,9 @@ def workflow(request: Request) -> Response:
     console = console_of(request)
     name = request.path_params["name"]
     description = console.run(published, name) if name.isprintable() else None
-    last_input = None
+    typed: dict[str, str] = {}
     if description is not None:
-        last_input = _last_input(request, name)
+        typed = _typed(request, name)
     return render(
         request,
         "workflow.html",
@@ -39,7 +49,7 @@ def workflow(request: Request) -> Response:
         name=name,
         definition=description,
         picture=_picture(description) if description else None,
-        last_input=last_input,
+        typed=typed,
     )
 
 
@@ -48,21 +58,36 @@ def _picture(description: dict[str, object]) -> Flow:
     return still(drawing(nodes))  # type: ignore[arg-type]
 
 
-def _last_input(request: Request, name: str) -> str:
-    """Return the input of the newest execution as text, to begin with."""
-    newest = console_of(request).client.list_executions(name, top_level=True, limit=1)
-    if not newest or newest[0].input is None:
-        return "{}"
-    text = encode(newest[0].input).decode()
-    return text if len(text) < 10_000 else "{}"  # noqa: PLR2004 - characters in a text area
+def _typed(request: Request, name: str) -> dict[str, str]:
+    """Return what the form begins with: what was refused, or another execution's input."""
+    given = {key: request.query_params.get(key, "") for key in FIELDS}
+    source = _source(console_of(request).client, name, given["like"])
+    if "input" not in request.query_params:
+        given["input"] = "{}" if source is None else _shown(source.input)
+    return given | {"like": "" if source is None else source.id}
+
+
+def _source(client: Durable, name: str, id_: str) -> Execution | None:
+    """Return the execution whose input is begun with: the one that is meant, or the newest."""
+    if is_id(id_):
+        return client.get_execution(id_)
+    newest = client.list_executions(name, top_level=True, limit=1)
+    return newest[0] if newest else None
+
+
+def _shown(value: Any) -> str:
+    """Return an input for a text area, secrets hidden."""
+    text = "{}" if value is None else text_of(value)
+    return text if len(text) < LONGEST_SHOWN else "{}"
 
 
 def _start(order: Order) -> Done:
-    name = order.path["name"]
+    name, like = order.path["name"], order.text("like")
     priority = order.text("priority").strip()
+    source = order.console.client.get_execution(like).input if is_id(like) else None
     handle = order.console.client.start(
         name,
-        json_of(order.text("input"), "The input"),
+        restored(json_of(order.text("input"), "The input"), source),
         queue=order.text("queue").strip() or None,
         priority=int(priority) if priority else None,
         idempotency_key=order.text("idempotency_key").strip() or None,
@@ -71,9 +96,16 @@ def _start(order: Order) -> Done:
     return Done(handle.id, sentence, f"/executions/{handle.id}", {"workflow": name})
 
 
+def _back(order: Order) -> str:
+    """Return the form with what was typed into it."""
+    path = f"/workflows/{quote(order.path['name'], safe='')}"
+    text = urlencode({key: order.text(key) for key in FIELDS})
+    return f"{path}?{text}#start" if len(text) <= LONGEST_SHOWN else path
+
+
 ROUTES = [
     Route("/workflows", workflows),
     Route("/workflows/{name:path}/start", workflow, methods=["GET"]),
-    action("/workflows/{name:path}/start", "start", _start),
+    action("/workflows/{name:path}/start", "start", _start, back=_back),
     Route("/workflows/{name:path}", workflow),
 ]

@@ -61,6 +61,12 @@
       const words = time.dataset.ago === "since" ? ago(seconds).replace(" ago", "") : ago(seconds);
       if (time.textContent !== words) time.textContent = words;
     }
+    for (const budget of all("[data-restarted]")) {
+      const since = Date.now() + (Number.isFinite(skew) ? skew : 0) - 1000 * budget.dataset.seconds;
+      const spent = budget.dataset.restarted.split(" ").filter((at) => Date.parse(at) >= since).length;
+      budget.className = `budget ${!spent ? "idle" : spent >= budget.dataset.most ? "bad" : "warn"}`;
+      budget.firstElementChild.textContent = spent;
+    }
   };
   tick();
   setInterval(() => { if (!document.hidden) tick(); }, 1000);
@@ -79,6 +85,7 @@
     const opener = event.target.closest("[data-dialog]");
     if (opener) { event.preventDefault(); document.getElementById(opener.dataset.dialog)?.showModal(); }
     if (event.target.closest("[data-close]")) event.target.closest("dialog")?.close();
+    if (event.target.closest("[data-refresh]")) refresh();
     const copy = event.target.closest("[data-copy]");
     if (copy) navigator.clipboard?.writeText(copy.dataset.copy).then(() => { copy.textContent = "copied"; });
     const set = event.target.closest("[data-fill]");

@@ -2,13 +2,17 @@
 
 -- name: dashboard_patience
 -- A page that takes longer says so instead of keeping the server busy. What follows is planned for the
--- filters that are given: a plan for any of them would use none of their indexes.
+-- filters that are given: a plan for any of them would use none of their indexes. And not compiled,
+-- which takes longer than a page.
 SELECT set_config('statement_timeout', %(milliseconds)s::text, true),
-       set_config('plan_cache_mode', 'force_custom_plan', true);
+       set_config('plan_cache_mode', 'force_custom_plan', true), set_config('jit', 'off', true);
 
 -- name: dashboard_executions
--- A page in the order of (inserted_at, id), newest first; see `list_newest` for why in two parts.
-WITH found AS (
+-- A page in the order of (inserted_at, id), newest first; see `list_newest` for why in two parts. What
+-- lives is looked for only as far back as what has ended fills the page: however many live, those of
+-- another name are not read. If it does not, then what lives is found with `living` only. Nothing is
+-- from before the horizons.
+WITH ended AS MATERIALIZED (
     SELECT found.id, found.inserted_at
     FROM unnest(%(statuses)s::text[]) AS wanted (status)
     CROSS JOIN LATERAL (
@@ -25,12 +29,20 @@ WITH found AS (
           AND (%(step)s::text IS NULL OR e.current_step = %(step)s)
           AND (%(error)s::text IS NULL OR e.error ->> 'type' = %(error)s)
           AND (%(contains)s::jsonb IS NULL OR e.input @> %(contains)s::jsonb)
+          AND (%(text)s::text IS NULL OR position(lower(%(text)s) IN lower(e.input::text)) > 0)
           AND NOT %(retrying)s AND %(stuck_for)s::double precision IS NULL
           AND (%(after)s::uuid IS NULL
                OR (e.inserted_at, e.id) < (%(after_inserted_at)s::timestamptz, %(after)s::uuid))
+          AND (%(horizon)s::uuid IS NULL
+               OR (e.inserted_at, e.id) >= (%(horizon_inserted_at)s::timestamptz, %(horizon)s::uuid))
         ORDER BY e.inserted_at DESC, e.id DESC
         LIMIT %(limit)s
     ) AS found
+), filled AS (
+    SELECT e.inserted_at FROM ended e
+    ORDER BY e.inserted_at DESC, e.id DESC OFFSET %(limit)s - 1 LIMIT 1
+), found AS (
+    SELECT id, inserted_at FROM ended
     UNION ALL
     SELECT found.id, found.inserted_at
     FROM unnest(%(statuses)s::text[]) AS wanted (status)
@@ -38,6 +50,9 @@ WITH found AS (
         SELECT e.id, e.inserted_at
         FROM durable.workflow_executions e
         WHERE e.status = wanted.status AND e.completed_at IS NULL
+          AND e.inserted_at >= coalesce((SELECT inserted_at FROM filled),
+                                        CASE WHEN %(living)s THEN '-infinity'::timestamptz
+                                             ELSE 'infinity'::timestamptz END)
           AND (%(workflow)s::text IS NULL OR e.workflow = %(workflow)s)
           AND (%(queue)s::text IS NULL OR e.queue = %(queue)s)
           AND (%(parent)s::uuid IS NULL OR e.parent_id = %(parent)s::uuid)
@@ -49,6 +64,7 @@ WITH found AS (
                    THEN e.current_step ELSE coalesce(e.begun ->> 'path', e.current_step) END)
           AND (%(error)s::text IS NULL OR e.error ->> 'type' = %(error)s)
           AND (%(contains)s::jsonb IS NULL OR e.input @> %(contains)s::jsonb)
+          AND (%(text)s::text IS NULL OR position(lower(%(text)s) IN lower(e.input::text)) > 0)
           AND (NOT %(retrying)s OR e.crashes > 0 OR (e.begun ->> 'attempt')::integer > 1 OR EXISTS (
                    SELECT FROM durable.step_executions s
                    WHERE s.execution_id = e.id AND s.status = 'failed'))
@@ -56,6 +72,8 @@ WITH found AS (
                OR e.updated_at < durable.now() - make_interval(secs => %(stuck_for)s))
           AND (%(after)s::uuid IS NULL
                OR (e.inserted_at, e.id) < (%(after_inserted_at)s::timestamptz, %(after)s::uuid))
+          AND (%(living_horizon)s::uuid IS NULL OR (e.inserted_at, e.id)
+               >= (%(living_horizon_inserted_at)s::timestamptz, %(living_horizon)s::uuid))
         ORDER BY e.inserted_at DESC, e.id DESC
         LIMIT %(limit)s
     ) AS found
@@ -71,46 +89,83 @@ FROM durable.workflow_executions e
 WHERE e.id = ANY (ARRAY(SELECT page.id FROM page))
 ORDER BY e.inserted_at DESC, e.id DESC;
 
+-- name: dashboard_horizon
+-- The last of the newest `most` that a search would look at, by what there is an index for; nothing when
+-- there are not so many. Read in the indexes alone.
+WITH newest AS (
+    SELECT found.id, found.inserted_at
+    FROM unnest(%(statuses)s::text[]) AS wanted (status)
+    CROSS JOIN LATERAL (
+        SELECT e.id, e.inserted_at
+        FROM durable.workflow_executions e
+        WHERE NOT %(living)s AND e.status = wanted.status AND e.completed_at IS NOT NULL
+          AND (%(workflow)s::text IS NULL OR e.workflow = %(workflow)s)
+          AND (%(queue)s::text IS NULL OR %(workflow)s::text IS NOT NULL OR e.queue = %(queue)s)
+          AND (%(since)s::timestamptz IS NULL OR e.inserted_at >= %(since)s)
+          AND (%(until)s::timestamptz IS NULL OR e.inserted_at < %(until)s)
+          AND (%(after)s::uuid IS NULL
+               OR (e.inserted_at, e.id) < (%(after_inserted_at)s::timestamptz, %(after)s::uuid))
+        ORDER BY e.inserted_at DESC, e.id DESC
+        LIMIT %(most)s
+    ) AS found
+    UNION ALL
+    SELECT found.id, found.inserted_at
+    FROM unnest(%(statuses)s::text[]) AS wanted (status)
+    CROSS JOIN LATERAL (
+        SELECT e.id, e.inserted_at
+        FROM durable.workflow_executions e
+        WHERE e.status = wanted.status AND e.completed_at IS NULL
+          AND (%(since)s::timestamptz IS NULL OR e.inserted_at >= %(since)s)
+          AND (%(until)s::timestamptz IS NULL OR e.inserted_at < %(until)s)
+          AND (%(after)s::uuid IS NULL
+               OR (e.inserted_at, e.id) < (%(after_inserted_at)s::timestamptz, %(after)s::uuid))
+        ORDER BY e.inserted_at DESC, e.id DESC
+        LIMIT %(most)s
+    ) AS found
+)
+SELECT newest.id::text, newest.inserted_at AS at,
+       greatest(0, (SELECT c.reltuples FROM pg_class c
+                    WHERE c.oid = 'durable.workflow_executions'::regclass))::bigint AS about
+FROM newest
+ORDER BY newest.inserted_at DESC, newest.id DESC
+OFFSET %(most)s - 1 LIMIT 1;
+
 -- name: dashboard_count
 -- How many there are, counted no further than `most`: a page says "10,000+" and stays quick. In two
--- parts, as the indexes are.
-SELECT count(*)::integer AS count
-FROM ((
-    SELECT FROM durable.workflow_executions e
+-- parts, as the indexes are. What lives has no index by name: of those no more than `window` are looked
+-- at, and `is_all` says whether that was all of them.
+WITH living AS MATERIALIZED (
+    SELECT e.workflow, e.queue, e.parent_id
+    FROM durable.workflow_executions e
     WHERE e.status = ANY(%(statuses)s::text[]) AND e.completed_at IS NULL
-      AND (%(workflow)s::text IS NULL OR e.workflow = %(workflow)s)
-      AND (%(queue)s::text IS NULL OR e.queue = %(queue)s)
       AND (%(parent)s::uuid IS NULL OR e.parent_id = %(parent)s::uuid)
       AND (%(since)s::timestamptz IS NULL OR e.inserted_at >= %(since)s)
       AND (%(until)s::timestamptz IS NULL OR e.inserted_at < %(until)s)
       AND (%(first_id)s::uuid IS NULL OR e.id BETWEEN %(first_id)s::uuid AND %(last_id)s::uuid)
-      AND (NOT %(top_level)s OR e.parent_id IS NULL)
-      AND (%(step)s::text IS NULL OR %(step)s = CASE WHEN e.lock_token IS NULL
-               THEN e.current_step ELSE coalesce(e.begun ->> 'path', e.current_step) END)
-      AND (%(error)s::text IS NULL OR e.error ->> 'type' = %(error)s)
-      AND (%(contains)s::jsonb IS NULL OR e.input @> %(contains)s::jsonb)
-      AND (NOT %(retrying)s OR e.crashes > 0 OR (e.begun ->> 'attempt')::integer > 1 OR EXISTS (
-               SELECT FROM durable.step_executions s
-               WHERE s.execution_id = e.id AND s.status = 'failed'))
-      AND (%(stuck_for)s::double precision IS NULL
-           OR e.updated_at < durable.now() - make_interval(secs => %(stuck_for)s))
-    LIMIT %(most)s
-) UNION ALL (
-    SELECT FROM durable.workflow_executions e
-    WHERE e.status = ANY(%(statuses)s::text[]) AND e.completed_at IS NOT NULL
-      AND (%(workflow)s::text IS NULL OR e.workflow = %(workflow)s)
-      AND (%(queue)s::text IS NULL OR e.queue = %(queue)s)
-      AND (%(parent)s::uuid IS NULL OR e.parent_id = %(parent)s::uuid)
-      AND (%(since)s::timestamptz IS NULL OR e.inserted_at >= %(since)s)
-      AND (%(until)s::timestamptz IS NULL OR e.inserted_at < %(until)s)
-      AND (%(first_id)s::uuid IS NULL OR e.id BETWEEN %(first_id)s::uuid AND %(last_id)s::uuid)
-      AND (NOT %(top_level)s OR e.parent_id IS NULL)
-      AND (%(step)s::text IS NULL OR e.current_step = %(step)s)
-      AND (%(error)s::text IS NULL OR e.error ->> 'type' = %(error)s)
-      AND (%(contains)s::jsonb IS NULL OR e.input @> %(contains)s::jsonb)
-      AND NOT %(retrying)s AND %(stuck_for)s::double precision IS NULL
-    LIMIT %(most)s
-)) AS counted;
+    LIMIT %(window)s
+), counted AS (
+    SELECT count(*)::integer AS count
+    FROM (
+        SELECT FROM durable.workflow_executions e
+        WHERE e.status = ANY(%(statuses)s::text[]) AND e.completed_at IS NOT NULL
+          AND (%(workflow)s::text IS NULL OR e.workflow = %(workflow)s)
+          AND (%(queue)s::text IS NULL OR e.queue = %(queue)s)
+          AND (%(parent)s::uuid IS NULL OR e.parent_id = %(parent)s::uuid)
+          AND (%(since)s::timestamptz IS NULL OR e.inserted_at >= %(since)s)
+          AND (%(until)s::timestamptz IS NULL OR e.inserted_at < %(until)s)
+          AND (%(first_id)s::uuid IS NULL OR e.id BETWEEN %(first_id)s::uuid AND %(last_id)s::uuid)
+          AND (NOT %(top_level)s OR e.parent_id IS NULL)
+        UNION ALL
+        SELECT FROM living e
+        WHERE (%(workflow)s::text IS NULL OR e.workflow = %(workflow)s)
+          AND (%(queue)s::text IS NULL OR e.queue = %(queue)s)
+          AND (NOT %(top_level)s OR e.parent_id IS NULL)
+        LIMIT %(most)s
+    ) AS these
+)
+SELECT counted.count, counted.count >= %(most)s
+       OR (SELECT count(*) FROM living) < %(window)s AS is_all
+FROM counted;
 
 -- name: dashboard_counts
 -- Executions by status, and of the pending ones those that are not due yet.
@@ -258,6 +313,21 @@ SELECT queue,
 FROM durable.workflow_executions
 WHERE completed_at IS NULL
 GROUP BY queue ORDER BY queue;
+
+-- name: dashboard_slots
+-- What became of the last slots of each schedule, the oldest first.
+SELECT wanted.name AS schedule, last.slot, e.id::text AS execution_id,
+       coalesce(last.outcome, e.status, 'unknown') AS status
+FROM unnest(%(names)s::text[]) AS wanted (name)
+CROSS JOIN LATERAL (
+    SELECT s.slot, s.execution_id, s.outcome
+    FROM durable.schedule_slots s
+    WHERE s.schedule = wanted.name
+    ORDER BY s.slot DESC
+    LIMIT %(most)s
+) AS last
+LEFT JOIN durable.workflow_executions e ON e.id = last.execution_id
+ORDER BY wanted.name, last.slot;
 
 -- name: dashboard_now
 SELECT durable.now() AS now;
