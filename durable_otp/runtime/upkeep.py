@@ -60,6 +60,9 @@ class Holder(Protocol):
     def look(self) -> None:
         """Look at the queue soon."""
 
+    def look_later(self) -> None:
+        """Show soon what has changed."""
+
     def stop_body(self, execution_id: str, lock_token: str | None, why: Condemnation) -> None:
         """Stop what runs of an execution."""
 
@@ -199,6 +202,7 @@ class Upkeep:
             and each.seconds_in_step >= REPORT_STEPS_EVERY
         ]  # fmt: skip
         if held:
+            self._holder.look_later()
             await self._refresh(held)
             for each in held:
                 each.is_reported = True

@@ -140,3 +140,18 @@ def test_what_a_step_does_to_its_process_is_no_concern_of_the_next(tree: Tree) -
         assert [entry["message"] for entry in execution.steps[1].logs] == [
             "printed 1", "logged 1", "written to 2",
         ]  # fmt: skip
+
+
+def test_the_tree_follows_a_worker_from_step_to_step(tree: Tree, tmp_path: Path) -> None:
+    gates = [tmp_path / "first", tmp_path / "second"]
+    handle = tree.start(one=f"gate:{gates[0]}", two=f"gate:{gates[1]}")
+    for step, gate in zip(("one", "two"), gates, strict=True):
+        wait_until(lambda step=step: _shown(tree, handle.id) == step, what=step)  # type: ignore[misc]
+        gate.touch()
+    handle.result(timeout=30)
+
+
+def _shown(tree: Tree, execution_id: str) -> str | None:
+    """Return the step that the tree shows of an execution."""
+    doing = {each["execution_id"]: each["step"] for each in tree.workers()}
+    return doing.get(execution_id)
