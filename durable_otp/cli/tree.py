@@ -1,21 +1,19 @@
 """``durable-otp tree``: the processes of every live node, and what they are doing."""
 
-import sys
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 from rich.console import Group
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from durable_otp.cli.options import AsJson, ConfigOption, DsnOption, SchemaOption
 from durable_otp.cli.screen import console, one_line, percent, print_json, size, table, uptime
 from durable_otp.cli.target import Target, Where, opened
+from durable_otp.cli.watching import watch_page
 from durable_otp.clock import Deadline
-from durable_otp.otp.program import pause
 from durable_otp.storage.journal import database_now
 from durable_otp.storage.nodes import Node
 
@@ -23,10 +21,11 @@ COLUMNS = (
     "Process", "PID", "Status", "Restarts", "Uptime", "CPU", "Memory", "Doing", "Execution"
 )  # fmt: skip
 NARROWER_WITHOUT = ("Execution", "Restarts", "Uptime", "Memory", "CPU", "PID")
-LOOK_EVERY = 0.5
 NOTED_EVERY = 2.0
 MEASURED = ("cpu_percent", "rss_bytes")
 """Fields that change all the time, though nothing happens."""
+
+Seen = tuple[list[Node], datetime]
 
 
 def tree(
@@ -40,12 +39,13 @@ def tree(
 ) -> None:
     """Show the supervision tree of every live node."""
     with opened(Where(config, dsn, schema)) as target:
-        if not watch:
-            _print(target.nodes(), now=target.run(database_now), as_json=json)
-        elif json or not sys.stdout.isatty():
-            _print_changes(target, as_json=json)
+        if watch:
+            show = _print_json if json else None
+            watch_page(Looks(target), _everything, key=_shapes, show=show)
+        elif json:
+            print_json(as_published(target.nodes()))
         else:
-            _watch(target)
+            console().print(_everything((target.nodes(), target.run(database_now))))
 
 
 def as_published(nodes: list[Node]) -> list[dict[str, Any]]:
@@ -63,20 +63,27 @@ def drawn(root: dict[str, Any], now: datetime, *, width: int | None = None) -> T
     return table(COLUMNS, rows, expendable=NARROWER_WITHOUT, whole=("Process",), width=width)
 
 
-def _print(nodes: list[Node], *, now: datetime, as_json: bool) -> None:
-    if as_json:
-        print_json(as_published(nodes))
-    else:
-        console().print(_everything(nodes, now))
+class Looks:
+    """Looks at the live nodes; while they go on, the nodes know that somebody watches."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._noted = Deadline(0)
+
+    def __call__(self) -> Seen:
+        """Return the nodes, and the time by their clock."""
+        nodes = self._target.client.nodes(watch=self._noted.passed)
+        if self._noted.passed:
+            self._noted = Deadline(NOTED_EVERY)
+        return nodes, self._target.run(database_now)
 
 
-def _print_changes(target: Target, *, as_json: bool) -> None:
-    last = None
-    for nodes in _looks(target):
-        if (shape := [_shape(node["tree"]) for node in as_published(nodes)]) != last:
-            last = shape
-            _print(nodes, now=target.run(database_now), as_json=as_json)
-            sys.stdout.flush()
+def _print_json(seen: Seen) -> None:
+    print_json(as_published(seen[0]))
+
+
+def _shapes(seen: Seen) -> list[dict[str, Any]]:
+    return [_shape(node["tree"]) for node in as_published(seen[0])]
 
 
 def _shape(shown: dict[str, Any]) -> dict[str, Any]:
@@ -84,23 +91,8 @@ def _shape(shown: dict[str, Any]) -> dict[str, Any]:
     return kept | {"children": [_shape(child) for child in shown["children"]]}
 
 
-def _watch(target: Target) -> None:
-    with Live(console=console(), auto_refresh=False) as live:
-        for nodes in _looks(target):
-            live.update(_everything(nodes, target.run(database_now)), refresh=True)
-
-
-def _looks(target: Target) -> Iterator[list[Node]]:
-    """Yield the nodes now and again, and let them know that somebody watches."""
-    noted = Deadline(0)
-    while True:
-        yield target.client.nodes(watch=noted.passed)
-        if noted.passed:
-            noted = Deadline(NOTED_EVERY)
-        pause(LOOK_EVERY)
-
-
-def _everything(nodes: list[Node], now: datetime) -> Group:
+def _everything(seen: Seen) -> Group:
+    nodes, now = seen
     parts: list[Text | Table] = []
     for node in nodes:
         heading = f"{one_line(node.name)} on {one_line(node.hostname)}, node {node.id}"
