@@ -25,6 +25,16 @@ USAGE = 2
 NOT_FOUND = 3
 AMBIGUOUS = 4
 FOUND_SOMETHING = 5
+INTERRUPTED = 130
+EXIT_CODES = {
+    0: "done",
+    FAILED: "failed: the database is unreachable, an execution failed, a stop was forced",
+    USAGE: "usage, a malformed id, a wrong configuration",
+    NOT_FOUND: "not found",
+    AMBIGUOUS: "ambiguous; the ids are listed",
+    FOUND_SOMETHING: "a check found something",
+    INTERRUPTED: "Ctrl-C",
+}
 
 _MISTAKES = (
     ConfigError,

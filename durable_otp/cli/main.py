@@ -88,7 +88,7 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = failures.FAILED
     except KeyboardInterrupt:
-        code = 130
+        code = failures.INTERRUPTED
     sys.exit(code)
 
 

@@ -1,6 +1,6 @@
 """Every section and key of a configuration, with its default and its meaning.
 
-The classes are the reference: ``docs/configuration.md`` is held to them by a test.
+The classes are the reference: ``docs/configuration.md`` is written from them.
 """
 
 import re

@@ -23,6 +23,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 SOURCES = [
     *MODULES,
     *sorted((ROOT / "bench").rglob("*.py")),
+    *sorted((ROOT / "docs").rglob("*.py")),
     *sorted((ROOT / "tests").rglob("*.py")),
 ]
 
