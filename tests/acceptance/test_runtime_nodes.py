@@ -31,10 +31,15 @@ def nodes(stack: ExitStack, dsn: str, schema: str, count: int, **settings: objec
 
 
 def put(tree: Tree, count: int) -> list[str]:
-    """Have so many executions due, and let every node claim."""
-    handles = [tree.start(one=f"pause:{SECONDS}") for _ in range(count)]
-    tree.durable.resume_queue(ALL)
-    return [handle.id for handle in handles]
+    """Have so many executions due."""
+    return [tree.start(one=f"pause:{SECONDS}").id for _ in range(count)]
+
+
+def release_all_but(paused: Tree) -> None:
+    """Let every node claim but one."""
+    paused.runtime.pause(ALL)
+    paused.sql("UPDATE {s}.queues SET paused = false WHERE node_id = ''")
+    paused.sql("SELECT pg_notify('{s}:command', '')")
 
 
 def shares(trees: Sequence[Tree]) -> dict[str, int]:
@@ -57,6 +62,7 @@ def share_fairly(dsn: str, schema: str, count: int, work: int) -> None:
     with ExitStack() as stack:
         trees = nodes(stack, dsn, schema, count)
         ids = put(trees[0], work)
+        trees[0].durable.resume_queue(ALL)
         assert trees[0].runtime.wait_until_idle(timeout=100)
         found = shares(trees)
         assert_each_ended_once(trees[0], ids)
@@ -79,9 +85,11 @@ def test_a_node_killed_amid_its_work_loses_nothing(dsn: str, schema: str) -> Non
         left, killed = nodes(stack, dsn, schema, 2, node_timeout="2s")
         ids = put(left, 40)
         processes = killed.pids()
+        release_all_but(left)
         wait_until(lambda: shares([left, killed]).get(killed.runtime.node_id), what="its share")
         kill(killed.runtime.pid)
         wait_until(lambda: all_gone(processes), what="the end of its processes")
+        left.runtime.resume(ALL)
         assert left.runtime.wait_until_idle(timeout=100)
         assert_each_ended_once(left, ids)
         runs = Counter(str(line["execution_id"]) for line in left.ledger())

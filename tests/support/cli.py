@@ -162,7 +162,11 @@ class Node:
 
     def wait_until_up(self) -> None:
         """Return when every child is up; fail when it has ended."""
-        wait_until(lambda: STARTED in self.log or self.process.poll() is not None, what="the start")
+        wait_until(
+            lambda: STARTED in self.log or self.process.poll() is not None,
+            timeout=90,
+            what="the start",
+        )
         assert STARTED in self.log, self.log
 
     def signal(self, number: int) -> None:
