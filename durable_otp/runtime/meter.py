@@ -21,7 +21,7 @@ class Meter:
     """
 
     def __init__(self) -> None:
-        self._known_peak = self._peak()
+        self._known_peak = _peak_of(resource.getrusage(resource.RUSAGE_SELF))
         self._cpu_before = 0.0
         self._latest: Usage | None = None
 
@@ -31,27 +31,28 @@ class Meter:
 
     def stop(self) -> None:
         """End with it."""
-        cpu_seconds = max(0.0, time.process_time() - self._cpu_before)
-        peak = self._peak()
-        self._latest = Usage(round(cpu_seconds, 6), peak)
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        cpu_seconds = used.ru_utime + used.ru_stime - self._cpu_before
+        peak = _peak_of(used)
+        self._latest = Usage(round(max(0.0, cpu_seconds), 6), peak)
         if peak - self._known_peak > _NOTICED_BYTES:
-            self._forget_peak()
-            self._known_peak = self._peak()
+            _forget_peak()
+            self._known_peak = _peak_of(resource.getrusage(resource.RUSAGE_SELF))
 
     @property
     def latest(self) -> Usage | None:
         """What the attempt used that has ended last."""
         return self._latest
 
-    @staticmethod
-    def _peak() -> int:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
-    @staticmethod
-    def _forget_peak() -> None:
-        with suppress(OSError):
-            descriptor = os.open("/proc/self/clear_refs", os.O_WRONLY | os.O_CLOEXEC)
-            try:
-                os.write(descriptor, _FORGET_PEAK)
-            finally:
-                os.close(descriptor)
+def _peak_of(used: resource.struct_rusage) -> int:
+    return used.ru_maxrss * 1024
+
+
+def _forget_peak() -> None:
+    with suppress(OSError):
+        descriptor = os.open("/proc/self/clear_refs", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(descriptor, _FORGET_PEAK)
+        finally:
+            os.close(descriptor)

@@ -1,5 +1,6 @@
 """README and docs against reality: what they say to type exists, and does what they say."""
 
+import ast
 import os
 import re
 import shlex
@@ -76,7 +77,8 @@ def test_every_command_of_a_page_exists_with_its_options(page):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_python_and_toml_of_a_page_are_python_and_toml(page):
     for block in blocks(page, "python"):
-        compile(block, page.name, "exec")
+        in_a_notebook = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT if block.startswith("# cell ") else 0
+        compile(block, page.name, "exec", flags=in_a_notebook)
     for block in blocks(page, "toml"):
         sections = tomllib.loads(block)
         from_mapping(sections.pop("durable", {}) | sections, environ={})
