@@ -89,6 +89,7 @@ class Soak:
             Node(names[0], directory, self._environment),
             Node(names[1], directory, self._environment, can_move_clock=True),
         ]
+        self._slowness = _slowness()
         self._seen = [0, 0, 0]
         self._over = threading.Event()
 
@@ -106,7 +107,7 @@ class Soak:
             upstream = ("127.0.0.1", self._server.port)
             proxies = [stack.enter_context(ChaosProxy(upstream)) for _ in range(3)]
             for node, proxy in zip(self._nodes, proxies, strict=False):
-                node.configure(proxy.dsn(self._server.dsn), SCHEMA)
+                node.configure(proxy.dsn(self._server.dsn), SCHEMA, self._slowness)
             place = Field(self._server, self._nodes, proxies, SCHEMA)
             stack.enter_context(self._kept_up())
             stack.callback(self._end_nodes)
@@ -236,8 +237,15 @@ class Soak:
             "commit": described.stdout.strip(),
             "cores": os.cpu_count(),
             "load before": round(os.getloadavg()[0], 1),
+            "nodes' timeouts times": self._slowness,
             "at": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         }
+
+
+def _slowness() -> float:
+    """Return how many times longer than usual processes wait for a core: 1 where they need not."""
+    waiting = os.getloadavg()[0] / (os.cpu_count() or 1)
+    return round(min(10.0, max(1.0, waiting / 2)), 1)
 
 
 def _wait_while_any_ends(connection: "psycopg.Connection[Any]") -> int:

@@ -21,6 +21,7 @@ MARK = "DURABLE_SOAK_RUN"
 """Whatever a node or one of its steps starts has this in its environment."""
 STARTED = "node_started"
 RESTART_AFTER = 0.3
+STALE_SECONDS, SILENT_SECONDS = 6.0, 3.0
 MOST_SLOW = 3
 """What the queue `slow` may run on both nodes together."""
 TITLE = re.compile(r"durable-otp\[[\w-]+\](?: (\w+)(?: \S+( \S+)?)?)?")
@@ -34,9 +35,9 @@ dsn = "{dsn}"
 schema = "{schema}"
 name = "{name}"
 workflows = ["bench.soak.workflows"]
-stale_lock_timeout = "6s"
+stale_lock_timeout = {stale}
 heartbeat_interval = "1s"
-node_timeout = "3s"
+node_timeout = {silent}
 max_interruptions = 1000
 [queues.default]
 concurrency = 3
@@ -90,10 +91,17 @@ class Node:
         self.restarts = -1
         self.is_wanted = True
 
-    def configure(self, dsn: str, schema: str) -> None:
-        """Write its configuration."""
+    def configure(self, dsn: str, schema: str, slowness: float) -> None:
+        """Write its configuration; on a slow machine it takes longer to call somebody dead."""
         self.config.write_text(
-            CONFIG.format(dsn=dsn, schema=schema, name=self.name, most_slow=MOST_SLOW)
+            CONFIG.format(
+                dsn=dsn,
+                schema=schema,
+                name=self.name,
+                most_slow=MOST_SLOW,
+                stale=STALE_SECONDS * slowness,
+                silent=SILENT_SECONDS * slowness,
+            )
         )
 
     def keep_up(self) -> None:

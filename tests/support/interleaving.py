@@ -10,6 +10,7 @@ import random
 import select
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, TypeAlias
 
 import psycopg
@@ -239,6 +240,19 @@ def every_order(run: Callable[[Callable[[int], int]], Run]) -> Iterator[Run]:
         if not choices:
             return
         prefix = [*choices[:-1], SECOND]
+
+
+def many_orders(
+    run: Callable[[Callable[[int], int]], Run], most: int, chance: random.Random
+) -> Iterator[Run]:
+    """Yield a run for each order, or, where there are more than so many, as many chosen at random.
+
+    Verbs of several operations meet in more orders than anybody could run.
+    """
+    orders = every_order(run)
+    yield from islice(orders, most)
+    if next(orders, None) is not None:
+        yield from some_orders(run, most, chance)
 
 
 def some_orders(

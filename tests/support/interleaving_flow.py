@@ -129,9 +129,13 @@ def _in_transaction(id_: str, next_path: str | None) -> Verb:
     row = {"step_id": new_id(), **journal.completed_parameters(done), "id": id_, **verbs.CLAIM}
     yield OPERATION
     yield BEGIN
-    yield Statement("keep_transaction_open")
-    yield Statement("database_now")  # the body's own
-    rows: Sequence[Any] = yield Statement("checkpoint" if next_path else "complete", row)
+    try:
+        yield Statement("keep_transaction_open")
+        yield Statement("database_now")  # the body's own
+        rows: Sequence[Any] = yield Statement("checkpoint" if next_path else "complete", row)
+    except Exception:
+        yield ROLLBACK
+        raise
     yield COMMIT if rows else ROLLBACK
     parents = journal_writing.parents_of(rows)
     if parents:

@@ -8,7 +8,6 @@ import pytest
 
 from tests.support.ledger import invariants as of_executions
 from tests.support.ledger import invariants_claims as of_claims
-from tests.support.ledger import invariants_flow as of_flow
 from tests.support.ledger import invariants_steps as of_steps
 from tests.support.ledger import invariants_waiting as of_waiting
 from tests.support.ledger.checking import ALWAYS, AT_REST, violations
@@ -349,58 +348,6 @@ def test_a_body_that_was_interrupted_may_go_on_beside_the_next():
     record.effects = [effect(5), effect(10, pid=2), effect(11, "end")]
     record.moves[2:2] = [move(6, "running", "pending", old_token="T1")]
     assert of_claims.claims_exclude_each_other(record) == []
-
-
-def test_a_body_of_a_lost_claim_may_begin_after_that_of_the_next():
-    record = good()
-    record.moves[1:2] = [
-        move(4, "pending", "running", new_token="T1"),
-        move(5, "running", "pending", old_token="T1"),
-        move(6, "pending", "running", new_token="T2"),
-    ]
-    record.effects = [effect(7, pid=2), effect(8, pid=1), effect(9, "end", pid=2)]
-    assert of_claims.claims_exclude_each_other(record) == []
-    record.effects.insert(2, effect(8, pid=3))
-    assert of_claims.claims_exclude_each_other(record)
-
-
-def keyed(number: int, before: str | None, after: str, execution: str, **more: Any) -> Row:
-    taking = {"concurrency_key": "k", "concurrency_limit": 1, "queue": "q"}
-    return move(number, before, after, execution=execution, new=taking, **more)
-
-
-def test_a_turn_that_two_have_is_found():
-    record = Record(
-        moves=[
-            keyed(1, None, "pending", "a"),
-            keyed(2, None, "waiting", "b"),
-            keyed(3, "pending", "running", "a", new_token="T1"),
-            keyed(4, "running", "waiting", "a", old_token="T1"),
-            keyed(5, "waiting", "completed", "a"),
-            keyed(6, "waiting", "pending", "b"),
-        ]
-    )
-    assert of_flow.turns_are_kept(record) == []
-    assert of_executions.only_known_moves_are_made(Record(moves=record.moves[:2])) == []
-    record.moves[4]["n"], record.moves[5]["n"] = 6, 5
-    record.moves.sort(key=lambda line: line["n"])
-    (found,) = of_flow.turns_are_kept(record)
-    assert found.startswith("I-8 ")
-
-
-def test_a_limit_that_is_exceeded_is_found():
-    record = Record(
-        moves=[
-            keyed(1, "pending", "running", "a", new_token="T1"),
-            keyed(2, "running", "waiting", "a", old_token="T1"),
-            keyed(3, "pending", "running", "b", new_token="T2"),
-            keyed(4, "running", "running", "b", old_token="T2", new_token="T3"),
-        ]
-    )
-    assert of_flow.limits_are_kept(record, {"q": 1}) == []
-    record.moves.append(keyed(5, "waiting", "running", "a", new_token="T4"))
-    (found,) = of_flow.limits_are_kept(record, {"q": 1})
-    assert found.startswith("I-8 ")
 
 
 def test_what_ends_late_is_found():

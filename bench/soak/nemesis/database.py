@@ -22,7 +22,7 @@ REWRITES = [
     "REINDEX TABLE {schema}.workflow_executions",
     "REINDEX TABLE {schema}.waits",
 ]
-MIGRATION_SECONDS = 20.0
+MIGRATION_SECONDS = 45.0
 
 
 @contextmanager
