@@ -372,7 +372,12 @@ SCENARIOS = {
         Scenario(
             workflows.plain, nudge=outlive_it, roles=("pruner",), called="pruned", is_removed=True
         ),
-        Scenario(workflows.plain, roles=SIBLINGS, called="idle siblings"),
+        Scenario(
+            workflows.plain,
+            roles=SIBLINGS,
+            called="idle siblings",
+            settings=(("node_timeout", 1.0),),
+        ),
         Scenario(
             workflows.plain, start_an_orphan, roles=("wait_timeouts",), called="planted orphan"
         ),
