@@ -383,9 +383,7 @@ SCENARIOS = {
         ),
         Scenario(troubled.books, start_with_books),
         Scenario(troubled.two_answers, start_long, answer_meanwhile),
-        Scenario(
-            workflows.plain, start_in_turns, roles=(*BOTH, "wait_timeouts"), called="in turns"
-        ),
+        Scenario(workflows.plain, start_in_turns, called="in turns"),
         Scenario(workflows.plain, nudge=order_stacks, roles=("registrar",), called="ordered"),
         Scenario(
             workflows.plain,

@@ -95,8 +95,9 @@ class Sweep:
         return f"{self.scenario.name}, {self.reborn} anew" if self.reborn else self.scenario.name
 
     def points(self, roles: Iterable[str] | None = None) -> list[CrashPoint]:
-        """Return the crash points of the undisturbed run."""
-        swept = [self.reborn] if self.reborn else roles or self.scenario.roles
+        """Return the crash points of the undisturbed run; siblings know no batches."""
+        found = [r for r in self.scenario.roles if self.commit == "each" or r not in SIBLINGS]
+        swept = [self.reborn] if self.reborn else roles or found
         return list(points_of(self.counts, swept))
 
     def results(self, points: Iterable[CrashPoint], action: str) -> Iterator[Result]:
