@@ -7,6 +7,7 @@ trees work beside each other. ``--write`` puts the sum of the files into ``docs/
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,8 @@ from tests.crash.report import put, section
 from tests.crash.sweeping import ACTIONS
 from tests.support.postgres import session_server
 
-LANES = 6
+LANES = 3 * (os.cpu_count() or 2)
+"""A crash point is mostly waiting."""
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -29,6 +29,8 @@ REPEATED = (
 )
 """Statements whose answer is lost, where something then looks whether they happened."""
 Line = dict[str, Any]
+POINT = ("scenario", "commit", "action", "role", "statement", "occurrence", "point")
+"""What tells one crash point from all others, in a line of a file."""
 
 
 @dataclass(frozen=True)
@@ -118,13 +120,19 @@ def write(line: Line, path: Path) -> None:
 
 
 def read(paths: Iterable[Path]) -> list[Line]:
-    """Return what became of crash points, as files have it."""
-    return [line for line in _lines(paths) if "point" in line]
+    """Return what became of crash points, as files have it: each once, at its worst."""
+    found: dict[tuple[str, ...], Line] = {}
+    for line in _lines(paths):
+        key = tuple(str(line.get(name)) for name in POINT)
+        if "point" in line and not found.get(key, {"violations": ()})["violations"]:
+            found[key] = line
+    return list(found.values())
 
 
 def swept(paths: Iterable[Path]) -> list[Line]:
-    """Return which pieces files have whole: their names, actions and seconds."""
-    return [line for line in _lines(paths) if "piece" in line]
+    """Return which pieces files have whole, of the commit that is checked out."""
+    whole = [line for line in _lines(paths) if "piece" in line]
+    return [line for line in whole if line["revision"] == revision()]
 
 
 def _lines(paths: Iterable[Path]) -> list[Line]:

@@ -372,15 +372,18 @@ SCENARIOS = {
         Scenario(
             workflows.plain, nudge=outlive_it, roles=("pruner",), called="pruned", is_removed=True
         ),
-        Scenario(workflows.plain, roles=SIBLINGS, called="idle siblings"),
+        Scenario(
+            workflows.plain,
+            roles=SIBLINGS,
+            called="idle siblings",
+            settings=(("node_timeout", 1.0),),
+        ),
         Scenario(
             workflows.plain, start_an_orphan, roles=("wait_timeouts",), called="planted orphan"
         ),
         Scenario(troubled.books, start_with_books),
         Scenario(troubled.two_answers, start_long, answer_meanwhile),
-        Scenario(
-            workflows.plain, start_in_turns, roles=(*BOTH, "wait_timeouts"), called="in turns"
-        ),
+        Scenario(workflows.plain, start_in_turns, called="in turns"),
         Scenario(workflows.plain, nudge=order_stacks, roles=("registrar",), called="ordered"),
         Scenario(
             workflows.plain,

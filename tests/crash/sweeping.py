@@ -17,8 +17,9 @@ PATIENCE = 1.5
 """How long a sibling has to reach its statement after the work is done: it looks every 0.3 s, and
 shows its life every second."""
 MAX_CRASHES = 5
-ONCE_AND_AGAIN = ("BEGIN", "COMMIT", "session")
-"""What is said more than once before a round is over."""
+TWICE = 2
+"""No statement comes more often than this within one round, but for these."""
+OFTEN = ("BEGIN", "COMMIT", "session")
 LIKELY = 2
 """Later occurrences of a statement that comes round and round are not waited for."""
 REBIRTH = {"manager": r"^durable:manager default\b"}
@@ -94,8 +95,9 @@ class Sweep:
         return f"{self.scenario.name}, {self.reborn} anew" if self.reborn else self.scenario.name
 
     def points(self, roles: Iterable[str] | None = None) -> list[CrashPoint]:
-        """Return the crash points of the undisturbed run."""
-        swept = [self.reborn] if self.reborn else roles or self.scenario.roles
+        """Return the crash points of the undisturbed run; siblings know no batches."""
+        found = [r for r in self.scenario.roles if self.commit == "each" or r not in SIBLINGS]
+        swept = [self.reborn] if self.reborn else roles or found
         return list(points_of(self.counts, swept))
 
     def results(self, points: Iterable[CrashPoint], action: str) -> Iterator[Result]:
@@ -166,7 +168,7 @@ class Sweep:
             names = {
                 name: n for (role, name), n in self._heard(since).items() if role == self.reborn
             }
-            return any(n > 1 and name not in ONCE_AND_AGAIN for name, n in names.items())
+            return any(n > TWICE and name not in OFTEN for name, n in names.items())
         said = {role for role, _ in self._heard(since)}
         return set(self.scenario.roles) & set(SIBLINGS) <= said
 

@@ -5,12 +5,16 @@ All of it: ``python -m tests.crash``, which ``.ci/full`` runs.
 
 import random
 from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from durable_otp.storage.statements import catalogue
-from tests.crash.campaign import Piece, pieces
+from tests.crash.campaign import POINT, Piece, pieces, read, revision, swept, write
 from tests.crash.coverage import exercised, incomplete, never
+from tests.crash.lanes import Task
 from tests.crash.points import Counts, CrashPoint, points_of
 from tests.crash.scenarios import SCENARIOS, TWELVE
 from tests.crash.site import Ending, Site, site
@@ -115,6 +119,42 @@ def test_the_campaign_names_every_workflow_in_both_ways() -> None:
     assert {Piece(name, commit) for name in TWELVE for commit in ("each", "batched")} <= set(swept)
     assert {piece.scenario for piece in swept} >= SCENARIOS.keys()
     assert len(set(swept)) == len(swept)
+
+
+def test_a_file_of_results_has_a_point_once_and_at_its_worst(tmp_path: Path) -> None:
+    point = dict.fromkeys(POINT, "x") | {"reached": True, "violations": []}
+    other, whole = point | {"occurrence": 2}, {"piece": "plain/each", "action": "kill"}
+    of_old = whole | {"revision": "another", "action": "reset"}
+    lines = [point, point | {"violations": ["bad"]}, point, other]
+    for line in (*lines, whole | {"revision": revision()}, of_old):
+        write(line, tmp_path / "results")
+    found = read([tmp_path / "results"])
+    assert [(line["occurrence"], line["violations"]) for line in found] == [("x", ["bad"]), (2, [])]
+    assert [line["action"] for line in swept([tmp_path / "results"])] == ["kill"]
+
+
+def test_what_is_missing_is_what_nobody_has_broken_there(tmp_path: Path) -> None:
+    piece, (name, *_) = Piece("plain", "each"), catalogue()
+    points = [CrashPoint("worker", statement, 1, "sent") for statement in (name, "BEGIN")]
+    line = {"reached": True, "action": "kill", "statement": name, "point": "sent"}
+    write(line | {"violations": []}, tmp_path / "results")
+
+    def wanted(action: str, **more: Any) -> list[bool]:
+        task = Task(piece, action, tmp_path / "results", **more)
+        return [task.wants(point, task.done()) for point in points]
+
+    assert wanted("kill") == [True, True]
+    assert wanted("kill", missing=True) == [False, False]
+    assert wanted("reset", missing=True) == [True, False]
+    assert wanted("kill", roles=("manager",)) == [False, False]
+
+
+def test_pieces_on_the_same_kind_of_tree_are_swept_one_after_the_other() -> None:
+    tasks = [Task(piece, "kill", Path("x")) for piece in pieces()]
+    kinds = [task.place[:3] for task in sorted(tasks, key=lambda task: task.place)]
+    changes = sum(before != after for before, after in pairwise(kinds))
+    assert changes == len(set(kinds)) - 1
+    assert kinds[-1] == (1,), "verbs come last"
 
 
 def test_a_statement_that_was_never_broken_is_named() -> None:

@@ -75,6 +75,28 @@ def test_a_process_is_killed_at_its_second_statement(proxy, dsn, notes, point, k
     assert stored(dsn, notes) == kept
 
 
+def test_a_statement_may_be_meant_by_what_comes_before_it(proxy, dsn, notes):
+    rule = proxy.arm(point="sent", action="reset", match={"name": "^COMMIT$", "behind": "^note$"})
+    with connected(proxy, dsn) as connection:
+        for statement in ("BEGIN", "SELECT 1", "COMMIT", "BEGIN", INSERT.format(notes) % 1):
+            connection.execute(statement.encode())
+        with pytest.raises(psycopg.OperationalError):
+            connection.execute("COMMIT")
+    assert proxy.rule(id=rule["id"])["fired"]
+    assert stored(dsn, notes) == [1]
+
+
+def test_only_a_newer_connection_may_be_meant(proxy, dsn, notes):
+    statement = INSERT.format(notes).encode()
+    with connected(proxy, dsn) as older:
+        older.execute(statement, [1])
+        proxy.arm(point="before", action="reset", match={"name": "^note$"}, newer=True)
+        older.execute(statement, [2])
+        with connected(proxy, dsn) as newer, pytest.raises(psycopg.OperationalError):
+            newer.execute(statement, [3])
+    assert stored(dsn, notes) == [1, 2]
+
+
 def test_nobody_is_killed_who_is_not_guarded(proxy, dsn, notes):
     with connected(proxy, dsn) as connection:
         rule = proxy.arm(action="kill", match={"name": "^note$"})
