@@ -8,6 +8,7 @@ import pytest
 from durable_otp.dashboard import finding
 from durable_otp.dashboard.json_view import HIDDEN
 from durable_otp.dashboard.pages import execution as execution_page
+from durable_otp.storage import dashboard
 from tests.support.dashboard import HOSTILE, served
 from tests.support.postgres import fresh_schema
 from tests.support.tree import prepare
@@ -173,6 +174,15 @@ def test_what_is_searched_for_is_found_in_parts_that_say_how_far_they_went(site,
         text = site.page(more[1].replace("&amp;", "&"))
     assert len(re.findall(r'class="go mono"', text)) == 1
     assert "Searched the newest 10" in text
+
+
+def test_of_a_name_of_which_little_ended_the_page_says_how_far_it_looked(site, tree, monkeypatch):
+    tree.durable.start_many("waiting", [{}] * 3, queue="little")
+    assert "were looked at" not in site.page("/executions?queue=little")
+    monkeypatch.setattr(dashboard, "MOST_SEARCHED", 2)
+    text = site.page("/executions?queue=little")
+    assert "of what lives the newest 2 were looked at" in text
+    assert "status=pending%2Crunning%2Cwaiting%2Ccompensating" in text
 
 
 def test_a_prefix_in_the_address_leads_to_the_list(site, failed):
