@@ -171,8 +171,9 @@ def _taken(
 ) -> bool:
     if edge.kind == "jump":
         return (edge.start, edge.end) in jumped
-    if edge.end == "otherwise":
-        return False
+    if edge.end == "otherwise" or (edge.kind == "clause" and not edge.end):
+        inner = any(path.startswith(f"{edge.start}/") for path in reached)
+        return edge.start in reached and not inner and _goes_on(edge, execution)
     if not edge.end:  # out of a column, or to the end
         return edge.start in reached and _goes_on(edge, execution)
     return edge.end in reached and (not edge.start or edge.start in reached)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-CARD_WIDTH, CARD_HEIGHT = 196, 54
+CARD_WIDTH, CARD_HEIGHT = 208, 54
 PILL_WIDTH, PILL_HEIGHT = 64, 26
 GAP_DOWN, GAP_RIGHT = 34, 26
 FAN_DOWN = 48

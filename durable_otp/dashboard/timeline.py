@@ -11,6 +11,8 @@ from durable_otp.storage.operation import Row
 from durable_otp.workflow.execution import Execution, StepExecution
 
 TICKS = 6
+MOST_LINES = 300
+MOST_BARS = 200
 NARROWEST = 0.4
 _NICE = (
     0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600,
@@ -44,9 +46,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Timeline:
-    """All lines, and the marks above them as (per cent, words)."""
+    """All lines, how many more there would be, and the marks above them as (per cent, words)."""
 
     lines: tuple[Line, ...]
+    more: int
     ticks: tuple[tuple[float, str], ...]
     span: str
     is_live: bool
@@ -79,8 +82,12 @@ def timeline(
     live = execution.completed_at is None
     scale = _Scale(execution.inserted_at, now if live else _last(execution, family))
     lines = [_queued(execution, scale), *_steps(execution, waits, family, scale)]
+    drawn = [line for line in lines if line.bars]
+    for line in drawn:
+        line.bars = line.bars[-MOST_BARS:]
     return Timeline(
-        tuple(line for line in lines if line.bars),
+        tuple(drawn[:MOST_LINES]),
+        len(drawn) - len(drawn[:MOST_LINES]),
         tuple(_ticks(scale.seconds)),
         seconds(scale.seconds),
         live,

@@ -30,7 +30,7 @@ def seconds(value: float | timedelta | None) -> str:
     if total < 1:
         return f"{max(0, round(total * 1000))} ms"
     if total < _MINUTE:
-        return f"{total:.1f} s"
+        return f"{total:.1f}".removesuffix(".0") + " s"
     whole = int(total)
     for size, unit, part, lesser in (
         (_DAY, "d", _HOUR, "h"),

@@ -5,7 +5,10 @@ import re
 import psycopg
 import pytest
 
+from durable_otp.dashboard import finding
 from durable_otp.dashboard.json_view import HIDDEN
+from durable_otp.dashboard.pages import execution as execution_page
+from durable_otp.storage import dashboard
 from tests.support.dashboard import HOSTILE, served
 from tests.support.postgres import fresh_schema
 from tests.support.tree import prepare
@@ -79,6 +82,23 @@ def test_secrets_in_a_context_are_hidden_here_and_in_files(site, failed):
         assert HIDDEN in text
 
 
+def test_a_long_history_is_shown_in_pages_and_found_by_its_steps(site, failed, monkeypatch):
+    monkeypatch.setattr(execution_page, "ATTEMPTS", 2)
+
+    def attempts(query):
+        text = site.page(f"/executions/{failed.id}/history{query}")
+        return re.findall(r"<summary><code>(\w+)</code>", text), text
+
+    last, text = attempts("")
+    assert last == ["explode"]
+    assert "3 to 3 of 3" in text
+    earlier = re.search(r'rel="prev" href="[^?]*(\?[^"]+)"', text)[1]
+    for query in (earlier, "?step=prepare", "?from=1"):
+        assert attempts(query)[0] == ["prepare", "explode"]
+    for nonsense in ("?from=9999", "?from=x", "?step=nobody"):
+        assert attempts(nonsense)[0] == ["explode"]
+
+
 def test_the_flow_shows_what_was_gone_along(site, shaped):
     text = site.page(f"/executions/{shaped.id}/flow")
     cards = dict(
@@ -137,6 +157,32 @@ def test_many_executions_are_fifty_a_page(site, tree):
     both = [re.findall(r'id="row-([0-9a-f-]+)', page) for page in (first, second)]
     assert [len(page) for page in both] == [50, 10]
     assert not set(both[0]) & set(both[1])
+
+
+def test_what_is_searched_for_is_found_in_parts_that_say_how_far_they_went(site, tree, monkeypatch):
+    tree.durable.start_many("waiting", [{"colour": f"c{n}"} for n in range(30)], queue="searched")
+    path = "/executions?queue=searched&contains=colour%3Dc0"
+    assert ">1 execution<" in site.page(path)
+    assert ">1 execution<" in site.page("/executions?queue=searched&contains=%22C0%22")
+    monkeypatch.setattr(finding, "MOST_SEARCHED", 10)
+    text = site.page(path)
+    assert "None among the newest 10" in text
+    for _ in range(100):  # whatever else the tree has begun lies between
+        more = re.search(r'rel="next" href="([^"]+)"', text)
+        if "colour" in text and 'class="go mono"' in text:
+            break
+        text = site.page(more[1].replace("&amp;", "&"))
+    assert len(re.findall(r'class="go mono"', text)) == 1
+    assert "Searched the newest 10" in text
+
+
+def test_of_a_name_of_which_little_ended_the_page_says_how_far_it_looked(site, tree, monkeypatch):
+    tree.durable.start_many("waiting", [{}] * 3, queue="little")
+    assert "were looked at" not in site.page("/executions?queue=little")
+    monkeypatch.setattr(dashboard, "MOST_SEARCHED", 2)
+    text = site.page("/executions?queue=little")
+    assert "of what lives the newest 2 were looked at" in text
+    assert "status=pending%2Crunning%2Cwaiting%2Ccompensating" in text
 
 
 def test_a_prefix_in_the_address_leads_to_the_list(site, failed):

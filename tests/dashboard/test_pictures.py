@@ -184,6 +184,22 @@ def test_the_newest_attempt_says_how_a_node_is_and_gone_lines_are_known():
     assert [c.card.path for c in drawn.cards if c.is_current] == ["b/x/c"]
 
 
+def test_the_way_past_a_branch_is_gone_along_only_when_no_clause_was():
+    nodes = [branch("b", x=[step("b/x/c")]), step("e")]
+    chosen = [attempt("b", 1, 2), attempt("b/x/c", 2, 3), attempt("e", 3, 4)]
+    for steps, past in ((chosen, False), ([chosen[0], chosen[2]], True)):
+        drawn = flow({"nodes": nodes}, execution(steps, "completed", 4), family=[])
+        ways = [e.taken for e in drawn.edges if e.edge.label == "otherwise"]
+        ways += [e.taken for e in drawn.edges if e.edge.end == "otherwise"]
+        assert ways == [past, past]
+
+
+def test_a_timeline_is_no_longer_than_can_be_looked_at():
+    steps = [attempt(f"s{n}", n, n + 1) for n in range(400)]
+    drawn = timeline(execution(steps, "completed", 400), [], [], at(400))
+    assert (len(drawn.lines), drawn.more) == (300, 101)  # one of them is the queue
+
+
 def test_a_block_s_children_are_shown_on_its_columns_and_counted_on_an_each():
     nodes = [parallel("p", step("p/l"), step("p/r")), {"path": "each", "kind": "each"}]
     rows = [
@@ -220,7 +236,7 @@ def test_a_timeline_shows_the_queue_the_attempts_and_the_waits_apart():
     ]
     assert "event “paid”" in line.bars[2].words
     assert line.attempts == 2
-    assert drawn.span == "10.0 s"
+    assert drawn.span == "10 s"
 
 
 def test_what_goes_on_goes_on_until_now():

@@ -47,7 +47,9 @@ def test_restarts_are_shown_against_the_budget_and_leave_it_by_themselves(site, 
 def test_a_worker_is_restarted_and_a_manager_s_queue_is_named(site, tree):
     node, worker = node_of(tree), tree.workers("other")[0]
     path = f"queue other/{worker['id']}"
-    assert f'value="{path}"' in site.page("/processes")
+    text = site.page("/processes")
+    assert f'value="{path}"' in text
+    assert "Scale other on this node to" in text
     text = site.do(f"/processes/{node}/restart", path=path, pid=worker["pid"])
     assert "was restarted" in text
     wait_until(lambda: is_gone(worker["pid"]), what="its end")

@@ -24,6 +24,8 @@ from durable_otp.workflow.state import FINAL, State
 TABS = ("summary", "flow", "timeline", "logs", "data", "history", "events", "family")
 LEVELS = ("debug", "info", "warning", "error", "critical")
 MOST_FOLLOWED = 100
+ATTEMPTS = 100
+"""On a page of the history; an execution may have had tens of thousands."""
 
 
 def execution(request: Request) -> Response:
@@ -143,6 +145,19 @@ def _logs(request: Request, found: Execution, _: dict[str, Any]) -> dict[str, An
     }
 
 
+def _history(request: Request, found: Execution, _: dict[str, Any]) -> dict[str, Any]:
+    """Return a page of the attempts: the one of the step that is asked for, else the last."""
+    steps = found.steps or ()
+    given = request.query_params.get("from", "")
+    at = next(
+        (n for n, each in enumerate(steps) if each.path == request.query_params.get("step")), -1
+    )
+    if given.isdigit():
+        at = int(given)
+    first = (at if 0 <= at < len(steps) else max(0, len(steps) - 1)) // ATTEMPTS * ATTEMPTS
+    return {"shown": steps[first : first + ATTEMPTS], "first": first, "attempts": ATTEMPTS}
+
+
 def _nothing(_request: Request, _found: Execution, _facts: dict[str, Any]) -> dict[str, Any]:
     return {}
 
@@ -162,7 +177,7 @@ _ASKED = {
     "timeline": _timeline,
     "logs": _logs,
     "data": _nothing,
-    "history": _nothing,
+    "history": _history,
     "events": _events,
     "family": _nothing,
 }
