@@ -31,3 +31,5 @@ BEGIN
     RETURN passed;
 END
 $$;
+
+DROP FUNCTION durable.last_position(uuid);

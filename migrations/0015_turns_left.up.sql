@@ -41,3 +41,11 @@ BEGIN
     RETURN passed;
 END
 $$;
+
+-- How far an execution has come, as a statement of its own sees it: behind a lock that was waited for,
+-- the statement that calls this would not see the checkpoint that had the lock.
+CREATE FUNCTION durable.last_position(execution uuid) RETURNS integer LANGUAGE sql VOLATILE AS $$
+    SELECT coalesce(max(s.position), 0)
+    FROM durable.step_executions s
+    WHERE s.execution_id = $1 AND s.status = 'completed'
+$$;

@@ -177,9 +177,7 @@ FROM beating LEFT JOIN durable.workflow_executions e ON e.id = beating.id;
 -- claims (7.5 s with 6 million rows). What is locked is skipped, so no order is needed. Who loses its
 -- claim once keeps its turn; who loses it again may be the reason, and goes behind the others.
 WITH stale AS MATERIALIZED (
-    SELECT e.id, e.status, e.interruptions,
-           coalesce((SELECT max(s.position) FROM durable.step_executions s
-                     WHERE s.execution_id = e.id AND s.status = 'completed'), 0) AS position
+    SELECT e.id, e.status, e.interruptions
     FROM durable.workflow_executions e
     WHERE e.locked_by IS NOT NULL
       AND e.locked_at < durable.now() - make_interval(secs => %(timeout)s)
@@ -188,7 +186,7 @@ WITH stale AS MATERIALIZED (
     LIMIT %(batch_size)s
     FOR UPDATE OF e SKIP LOCKED
 ), decided AS MATERIALIZED (
-    SELECT stale.*, CASE WHEN stale.status = 'running'
+    SELECT stale.*, durable.last_position(stale.id) AS position, CASE WHEN stale.status = 'running'
                           AND stale.interruptions + 1 >= %(max_interruptions)s
                          THEN durable.failed_status(stale.id) END AS failed_status
     FROM stale
@@ -233,13 +231,12 @@ SELECT EXISTS (
 
 -- name: recover_claims
 -- move: interrupt, fail, compensate
--- The same for every claim of holders that are known to be dead, at once and whatever its age.
+-- The same for every claim of holders that are known to be dead, at once and whatever its age. The
+-- position is that of what was committed by the time the row was locked: a function's own snapshot.
 WITH held AS MATERIALIZED (
     SELECT e.id FROM durable.workflow_executions e WHERE e.locked_by = ANY(%(holders)s::text[])
 ), lost AS MATERIALIZED (
-    SELECT e.id, e.status, e.interruptions,
-           coalesce((SELECT max(s.position) FROM durable.step_executions s
-                     WHERE s.execution_id = e.id AND s.status = 'completed'), 0) AS position
+    SELECT e.id, e.status, e.interruptions
     FROM durable.workflow_executions e
     WHERE e.id = ANY(ARRAY(SELECT held.id FROM held)) AND e.locked_by = ANY(%(holders)s::text[])
       AND NOT e.lock_token = ANY(%(kept)s::uuid[])
@@ -247,7 +244,7 @@ WITH held AS MATERIALIZED (
     LIMIT %(batch_size)s
     FOR UPDATE OF e
 ), decided AS MATERIALIZED (
-    SELECT lost.*, CASE WHEN lost.status = 'running'
+    SELECT lost.*, durable.last_position(lost.id) AS position, CASE WHEN lost.status = 'running'
                           AND lost.interruptions + %(counted)s >= %(max_interruptions)s
                          THEN durable.failed_status(lost.id) END AS failed_status
     FROM lost
