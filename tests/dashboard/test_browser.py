@@ -5,7 +5,7 @@ import pytest
 from selenium.webdriver.common.keys import Keys
 
 from tests.support.browser import DESK, PHONE, chromium
-from tests.support.dashboard import ASKED, HOSTILE, served
+from tests.support.dashboard import ASKED, HOSTILE
 from tests.support.waiting import wait_until
 
 PAGES = (
@@ -201,22 +201,20 @@ def test_a_page_that_takes_long_is_announced_by_bones_and_then_says_why(browser,
     assert not browser.driver.find_elements("css selector", ".skeleton")
 
 
-def test_a_page_that_cannot_be_refreshed_says_so_until_it_can(browser, tree):
-    with served(tree.dsn, tree.schema) as site:
-        browser.driver.get(f"{site.client.base_url}/")
-        browser.settle()
-        stale = browser.find("#stale")
-        assert not stale.is_displayed()
-        browser.driver.execute_script(
-            "window.part = document.getElementById('live');"
-            "window.path = part.getAttribute('hx-get');"
-            "part.setAttribute('hx-get', '/nowhere'); window.durable.refresh()"
-        )
+def test_a_page_that_cannot_be_refreshed_says_so_until_it_can(browser):
+    browser.open("/")
+    stale = browser.find("#stale")
+    assert not stale.is_displayed()
+    browser.driver.execute_cdp_cmd("Network.enable", {})
+    browser.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": [f"{browser.base}/*"]})
+    try:
+        browser.driver.execute_script("window.durable.refresh()")
         wait_until(stale.is_displayed, what="what is said")
         assert "could not be refreshed" in stale.text
-        browser.driver.execute_script("window.part.setAttribute('hx-get', window.path)")
-        browser.find("[data-refresh]").click()
-        wait_until(lambda: not stale.is_displayed(), what="the end of it")
+    finally:
+        browser.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
+    browser.driver.execute_script("window.durable.refresh()")
+    wait_until(lambda: not stale.is_displayed(), what="the end of it")
 
 
 def test_a_form_is_sent_once_and_its_button_says_that_it_is_on_its_way(browser):
