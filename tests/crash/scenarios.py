@@ -5,32 +5,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from durable_otp import Durable, Runtime, Workflow
+from durable_otp import Workflow
 from durable_otp.errors import AlreadyFinished, DurableError, NoPendingInput
-from durable_otp.storage.adapter import PostgresAdapter
 from tests.crash import troubled, workflows
+from tests.crash.planted import (
+    start_a_zombie,
+    start_an_orphan,
+    start_held_by_a_dead_manager,
+    start_held_by_a_ghost,
+)
 from tests.crash.points import SIBLINGS
-from tests.support.ledger import Ledger
-
-
-class World(Protocol):
-    """What a scenario may use: nothing of it goes through the proxy."""
-
-    durable: Durable
-    ledger: Ledger
-    runtime: Runtime
-    done: set[str]
-    """What a scenario has done once already in this run."""
-    scratch: Path
-
-    def advance(self, by: timedelta) -> None:
-        """Move the schema's clock."""
-
-    def given(self, key: str, **more: Any) -> dict[str, Any]:
-        """Return the input of an execution that is known by a key."""
-
+from tests.crash.world import World
 
 Start = Callable[[World, Workflow, str], str]
 Nudge = Callable[[World, str], None]
@@ -113,50 +100,6 @@ def send(world: World, execution: str, name: str) -> None:
             world.durable.send_event(execution, name, {"of": name})
 
 
-def start_held_by_a_ghost(world: World, workflow: Workflow, key: str) -> str:
-    """Start an execution that somebody has claimed who will never come back."""
-    return _claimed(world, workflow, key, "ghost")
-
-
-def start_held_by_a_dead_manager(world: World, workflow: Workflow, key: str) -> str:
-    """The same of a manager and a node that have shown that they live, and do not any more."""
-    world.ledger.sql(
-        "INSERT INTO {s}.nodes (id, name, hostname, pid, started_at, seen_at) "
-        "VALUES (%s, 'dead', 'dead', 0, {s}.now(), {s}.now())",
-        f"node-{key}",
-    )
-    world.ledger.sql(
-        "INSERT INTO {s}.queue_managers (id, node_id, queue, started_at, seen_at) "
-        "VALUES (%s, %s, 'default', {s}.now(), {s}.now())",
-        key,
-        f"node-{key}",
-    )
-    return _claimed(world, workflow, key, key)
-
-
-def start_a_zombie(world: World, workflow: Workflow, key: str) -> str:
-    """Start an execution that waits for nothing, which the product itself never makes."""
-    execution = _claimed(world, workflow, key, "ghost")
-    world.ledger.sql(
-        "UPDATE {s}.workflow_executions SET status = 'waiting', lock_token = NULL, "
-        "locked_by = NULL, locked_at = NULL, scheduled_at = NULL WHERE id = %s::uuid",
-        execution,
-    )
-    return execution
-
-
-def _claimed(world: World, workflow: Workflow, key: str, holder: str) -> str:
-    given = world.given(key)
-    world.ledger.fault("planted", holder)
-    handle = world.durable.start(workflow, given, idempotency_key=key, queue="limbo")
-    with PostgresAdapter(world.ledger.dsn, schema=world.ledger.schema) as adapter:
-        assert adapter.fetch_jobs("limbo", 1, holder)
-    world.ledger.sql(
-        "UPDATE {s}.workflow_executions SET queue = 'default' WHERE id = %s::uuid", handle.id
-    )
-    return handle.id
-
-
 def start_long(world: World, workflow: Workflow, key: str) -> str:
     """Start an execution whose body lasts until it is told otherwise."""
     given = world.given(key, gate=str(world.scratch / key))
@@ -184,27 +127,6 @@ def start_with_books(world: World, workflow: Workflow, key: str) -> str:
     columns = "(execution uuid, what text)"
     world.ledger.sql(f"CREATE TABLE IF NOT EXISTS {{l}}.bookings {columns}")
     return start(world, workflow, key)
-
-
-def start_an_orphan(world: World, workflow: Workflow, key: str) -> str:
-    """Make a child at work whose parent has ended, as a death between two statements leaves it."""
-    parent, child = (
-        world.durable.start(workflow, world.given(key, **more), idempotency_key=k, queue="limbo").id
-        for k, more in ((key, {}), (f"{key}-child", {"number": 1}))
-    )
-    world.ledger.fault("planted", parent)
-    world.ledger.sql(
-        "UPDATE {s}.workflow_executions SET parent_id = %s::uuid, parent_path = 'one', "
-        "parent_visit = 1 WHERE id = %s::uuid",
-        parent,
-        child,
-    )
-    world.ledger.sql(
-        "UPDATE {s}.workflow_executions SET status = 'failed', scheduled_at = NULL, "
-        'error = \'{"type": "planted"}\', completed_at = {s}.now() WHERE id = %s::uuid',
-        parent,
-    )
-    return parent
 
 
 def start_in_turns(world: World, workflow: Workflow, key: str) -> str:
@@ -307,7 +229,9 @@ class Scenario:
     """A workflow and what happens to it from outside.
 
     ``roles`` are those whose statements are swept; the idle rounds of the others are swept once,
-    with the plainest workflow. ``is_removed``: the end is that nothing is left.
+    with the plainest workflow. ``is_removed``: the end is that nothing is left. ``times_out``:
+    steps that begin twice after a death, because a wait that was in vain is the business of the
+    attempt that saw it, and the next attempt waits anew.
     """
 
     workflow: Workflow
@@ -316,6 +240,7 @@ class Scenario:
     roles: tuple[str, ...] = BOTH
     called: str = ""
     is_removed: bool = False
+    times_out: tuple[str, ...] = ()
     settings: tuple[tuple[str, Any], ...] = ()
 
     @property
@@ -338,8 +263,15 @@ SCENARIOS = {
         Scenario(workflows.saga, nudge=pass_time),
         Scenario(workflows.sleeper, nudge=pass_time, roles=(*BOTH, "sleep_waker")),
         Scenario(workflows.events, start=start_with_mail, nudge=send_both),
-        Scenario(workflows.asking, nudge=answer, roles=(*BOTH, "wait_timeouts")),
-        Scenario(workflows.children, nudge=pass_time, roles=(*BOTH, "wait_timeouts")),
+        Scenario(
+            workflows.asking, nudge=answer, roles=(*BOTH, "wait_timeouts"), times_out=("ignored",)
+        ),
+        Scenario(
+            workflows.children,
+            nudge=pass_time,
+            roles=(*BOTH, "wait_timeouts"),
+            times_out=("call_in_vain",),
+        ),
         Scenario(
             workflows.cron, start_by_schedule, pass_a_slot, roles=("worker", "manager", "scheduler")
         ),

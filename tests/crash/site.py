@@ -59,7 +59,7 @@ class Ending:
 
 @dataclass
 class Site:
-    """The tree under test and those who look at it; implements `scenarios.World`."""
+    """The tree under test and those who look at it; implements `world.World`."""
 
     dsn: str
     schema: str

@@ -194,7 +194,9 @@ class Sweep:
                 yield f"{each} ({name})"
         deaths = (action == "kill") + (self.reborn is not None)
         for body, count in ending.begun.items():
-            if count > self.calm.begun[body] + deaths:
+            step = body.rpartition(" ")[2].partition(":")[0]
+            begins = 2 if step in self.scenario.times_out else 1
+            if count > self.calm.begun[body] + deaths * begins:
                 yield f"I-7 {body} began {count} times, and {self.calm.begun[body]} at rest"
         yield from self._blame(ending, action, point)
 
