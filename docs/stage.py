@@ -150,6 +150,7 @@ def alike(text: str) -> str:
         (r"kill -(9|TERM) \d+", r"kill -\1 PID"),
         (r"\d+ +up +(\d+) +[\d:]+ +(-|\d+%) +(-|\d+MB)", r"PID up \1"),
         (r"\b\d+(\.\d+)?(ms|s)\b", "DURATION"),
+        (r"\b\d+(KB|MB)\b", "SIZE"),
     ):
         text = re.sub(pattern, name, text)
     return "\n".join(" ".join(line.split()) for line in text.splitlines())

@@ -128,7 +128,8 @@ def write_site(root: Path, dsn: str) -> None:
     """Write what a site has anyway."""
     parts = conninfo.conninfo_to_dict(dsn)
     names = {"dbname": "NAME", "user": "USER", "host": "HOST", "port": "PORT"}
-    database = ", ".join(f'"{names[name]}": "{value}"' for name, value in parts.items())
+    given = {names[name]: value for name, value in parts.items() if name in names}
+    database = ", ".join(f'"{name}": "{value}"' for name, value in given.items())
     files = {
         "settings.py": SETTINGS.format(database=database),
         "manage.py": MANAGE,

@@ -318,7 +318,7 @@ def cancel_orphans(_id: str) -> Verb:
 def undoing(id_: str, **fields: Any) -> Verb:
     run = attempt("undo", 2)._replace(path="step1")
     row = {
-        **journal_writing.attempt_parameters(run, [], 0.1),
+        **journal_writing.attempt_parameters(run, [], 0.1, None),
         "step_id": new_id(), "output": None, "error": None, "gave_up": False, "id": id_, **CLAIM,
     }  # fmt: skip
     return writing(journal_writing.record_step, {**row, **fields}, "record_undone")

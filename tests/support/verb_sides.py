@@ -122,7 +122,7 @@ class BothSides:
         first = left[0]
         run = attempt(first.compensation, first.position, number=first.recorded_attempts + 1)
         parameters = {
-            **journal_writing.attempt_parameters(run._replace(path=first.path), [], 0.1),
+            **journal_writing.attempt_parameters(run._replace(path=first.path), [], 0.1, None),
             "output": None,
             "error": journal_writing.json_text(ERROR) if either else None,
             "gave_up": either,
