@@ -205,10 +205,6 @@ class QueueManager:
         """Stop what runs of an execution."""
         self._shift.stop_body(execution_id, lock_token, why)
 
-    def claim_is_lost(self, execution_id: str, lock_token: str) -> None:
-        """Stop what runs under a token that holds nothing any more, unless it has just ended."""
-        self._shift.claim_is_lost(execution_id, lock_token)
-
     async def run_operation(self, operation: Callable[..., Any], *args: Any, **options: Any) -> Any:
         """Run a storage operation once; raises DatabaseUnreachable."""
         return await self._database.run(operation, *args, **options)

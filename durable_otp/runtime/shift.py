@@ -110,19 +110,12 @@ class Shift:
             self._is_over(station, held, None)
 
     def _give_up(self, earlier: Held) -> None:
-        """Stop a run whose execution was claimed again."""
+        """Stop a run whose execution was claimed again; one that let go will soon say so itself."""
+        lost = (earlier.claim.id, earlier.lock_token, Condemnation.CLAIM_LOST)
         if earlier in self.handing_out.ready:
-            self.stop_body(earlier.claim.id, earlier.lock_token, Condemnation.CLAIM_LOST)
+            self.stop_body(*lost)
         else:
-            self.claim_is_lost(earlier.claim.id, earlier.lock_token)
-
-    def claim_is_lost(self, execution_id: str, lock_token: str) -> None:
-        """Stop what runs under a token that holds nothing any more.
-
-        A run that has just ended in order has lost its token too, and will soon say so itself.
-        """
-        lost = (execution_id, lock_token, Condemnation.CLAIM_LOST)
-        asyncio.get_running_loop().call_later(WORD_ON_ITS_WAY, self.stop_body, *lost)
+            asyncio.get_running_loop().call_later(WORD_ON_ITS_WAY, self.stop_body, *lost)
 
     # what workers say
 

@@ -66,9 +66,6 @@ class Holder(Protocol):
     def stop_body(self, execution_id: str, lock_token: str | None, why: Condemnation) -> None:
         """Stop what runs of an execution."""
 
-    def claim_is_lost(self, execution_id: str, lock_token: str) -> None:
-        """Stop what runs under a token that holds nothing any more, unless it has just ended."""
-
     def set_by_operators(self, settings: QueueSettings) -> None:
         """Follow what operators have set."""
 
@@ -218,7 +215,7 @@ class Upkeep:
         for each, claim in zip(held, asked, strict=True):
             is_lost = settled.get(claim.lock_token, Settled.OK) is not Settled.OK
             if is_lost and each.lock_token == claim.lock_token:
-                self._holder.claim_is_lost(claim.id, claim.lock_token)
+                self._holder.stop_body(claim.id, claim.lock_token, Condemnation.CLAIM_LOST)
 
     async def _listen(self) -> None:
         delay = 0.05
