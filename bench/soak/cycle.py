@@ -271,6 +271,7 @@ def soak(plan: Plan) -> Outcome:
             _keep_logs(directory, mark)
             raise
         if outcome.verdict.violations:
+            (directory / "stories.log").write_text("\n".join(outcome.verdict.stories))
             _keep_logs(directory, mark)
         return outcome
 

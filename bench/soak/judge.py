@@ -1,9 +1,12 @@
 """What came of a cycle, by the ledger: lost, unexpected, doubled, recovered, and how soon."""
 
+import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from operator import itemgetter
 from typing import Any
 
 from bench.soak import mix
@@ -15,6 +18,8 @@ from tests.support.ledger.invariants import poison_stops
 from tests.support.ledger.invariants_flow import limits_are_kept, turns_are_kept
 from tests.support.ledger.invariants_steps import repetition_is_bounded
 from tests.support.ledger.record import Row, Rows
+
+ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 Killed = dict[int, tuple[float, str]]
 """When a process was killed, and what was killed that took it along, by its id."""
@@ -33,6 +38,7 @@ class Verdict:
         recovered: Those of them that had.
         repeated: Bodies that ran again because what they had done was not committed.
         violations: Sentences; none in a good run.
+        stories: What the ledger has, in order, of each execution that a violation names.
     """
 
     executions: Counter[str] = field(default_factory=Counter)
@@ -48,6 +54,7 @@ class Verdict:
     recoveries: list[tuple[str, float]] = field(default_factory=list)
     suicides: list[float] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
+    stories: list[str] = field(default_factory=list)
 
     def add(self, other: "Verdict") -> None:
         """Add what another cycle came to."""
@@ -72,7 +79,7 @@ def judge(ledger: Ledger, since: int, dsn: str, killed: Killed) -> Verdict:
     found += turns_are_kept(record) + limits_are_kept(record, {"slow": MOST_SLOW})
     found += _wrong_outcomes(record, dsn, ledger.schema)
     found += _booked_otherwise_than_once(ledger, record)
-    verdict = Verdict(violations=found, moves=len(record.moves))
+    verdict = Verdict(violations=found, moves=len(record.moves), stories=_stories(record, found))
     verdict.executions = Counter(f"{row['workflow']}: {row['status']}" for row in record.executions)
     _compare_requests(record, verdict)
     _count_bodies(record, verdict)
@@ -84,6 +91,13 @@ def judge(ledger: Ledger, since: int, dsn: str, killed: Killed) -> Verdict:
         if effect["execution"] in own and effect["pid"] not in killed
     ]
     return verdict
+
+
+def _stories(record: Record, found: list[str]) -> list[str]:
+    """Return as JSON what happened to the executions that are named, line by line."""
+    named = {id_ for sentence in found for id_ in ID.findall(sentence)}
+    lines = [row for row in record.moves + record.effects if str(row["execution"]) in named]
+    return [json.dumps(row, default=str) for row in sorted(lines, key=itemgetter("n"))]
 
 
 def once_each(effects: Rows) -> Rows:

@@ -29,7 +29,7 @@ class CompensationJournal(Protocol):
     """What the engine needs remembered of handlers; each method is one write or one read."""
 
     def to_undo(self) -> Sequence[Undo]:
-        """Return what is still to be undone, the newest first."""
+        """Return what is still to be undone, the newest first; nothing if the claim is lost."""
 
     def context_of(self, execution_id: str, given: Any) -> dict[str, Any]:
         """Return the context after the last completed step; ``given`` is the workflow's input."""

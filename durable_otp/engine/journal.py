@@ -119,7 +119,11 @@ class Journal(Protocol):
         """What ``once`` keeps, under the same claim."""
 
     def entries(self) -> Sequence[Entry]:
-        """Return the completed steps from the newest snapshot on, oldest first."""
+        """Return the completed steps from the newest snapshot on, oldest first.
+
+        Raises:
+            ClaimLost: What is recorded may be another's.
+        """
 
     def visit(self, path: str) -> VisitRecord:
         """Return what is recorded of the visit that comes next at ``path``."""

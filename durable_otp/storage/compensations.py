@@ -29,8 +29,8 @@ class PostgresCompensationJournal:
         self._writer = writer
 
     def to_undo(self) -> Sequence[Undo]:
-        """Return what is still to be undone, the newest first."""
-        return self._writer.read(to_undo, self._writer.execution_id)
+        """Return what is still to be undone, the newest first; nothing if the claim is lost."""
+        return self._writer.read(to_undo, self._writer.execution_id, self._writer.lock_token)
 
     def context_of(self, execution_id: str, given: Any) -> dict[str, Any]:
         """Return the context after the last step that an execution of the family completed."""
@@ -69,9 +69,12 @@ class PostgresCompensationJournal:
         return self._writer.end(end_compensation)
 
 
-def to_undo(execution_id: str) -> Operation[list[Undo]]:
-    """Return what is still to be undone of an execution, the newest first."""
-    rows = yield Statement("to_undo", {"id": execution_id})
+def to_undo(execution_id: str, lock_token: str | None = None) -> Operation[list[Undo]]:
+    """Return what is still to be undone of an execution, the newest first.
+
+    Nothing when it is not held under ``lock_token``.
+    """
+    rows = yield Statement("to_undo", {"id": execution_id, "lock_token": lock_token})
     return [_undo(row, number) for number, row in enumerate(rows, start=1)]
 
 

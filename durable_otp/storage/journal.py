@@ -52,8 +52,17 @@ class PostgresJournal:
         """The visit that has open waits, which end at its checkpoint."""
 
     def entries(self) -> Sequence[Entry]:
-        """Return the completed steps from the newest snapshot on, oldest first."""
-        return self._database.run(journal_since_snapshot, self._holder.id)
+        """Return the completed steps from the newest snapshot on, oldest first.
+
+        Raises:
+            ClaimLost: What is recorded may be another's.
+        """
+        entries = self._database.run(
+            journal_since_snapshot, self._holder.id, self._holder.lock_token
+        )
+        if entries is None:
+            raise self._writer.lost()
+        return entries
 
     def visit(self, path: str) -> VisitRecord:
         """Return what is recorded of the visit that comes next at ``path``."""
@@ -126,10 +135,18 @@ class PostgresJournal:
             self._database.run(children_ended, [self._holder.id])
 
 
-def journal_since_snapshot(execution_id: str) -> Operation[list[Entry]]:
-    """Return the completed steps from the newest snapshot on, oldest first."""
-    rows = yield Statement("journal_since_snapshot", {"id": execution_id})
-    return [Entry(**row) for row in rows]
+def journal_since_snapshot(
+    execution_id: str, lock_token: str | None = None
+) -> Operation[list[Entry] | None]:
+    """Return the completed steps from the newest snapshot on, oldest first.
+
+    None when the execution is not held under ``lock_token``, or is not there.
+    """
+    about = {"id": execution_id, "lock_token": lock_token}
+    rows = yield Statement("journal_since_snapshot", about)
+    if not rows:
+        return None
+    return [Entry(**row) for row in rows if row["position"] is not None]
 
 
 def visit_record(execution_id: str, path: str) -> Operation[tuple[VisitRecord, bool]]:

@@ -46,6 +46,11 @@ class JournalWriter:
         """The execution that is claimed."""
         return self._holder.id
 
+    @property
+    def lock_token(self) -> str:
+        """What every write asks for."""
+        return self._holder.lock_token
+
     def read(
         self,
         operation: Callable[Asked, Operation[Value]],
@@ -88,14 +93,18 @@ class JournalWriter:
             ClaimLost: There are none.
         """
         if not rows:
-            raise ClaimLost(
-                f"Execution {self._holder.id} is held under another lock token now: this worker's "
-                "claim was recovered, cancelled or settled meanwhile."
-            )
+            raise self.lost()
         parents = parents_of(rows)
         if parents:
             self._database.run(children_ended, parents)
         return rows
+
+    def lost(self) -> ClaimLost:
+        """Return the error that says that the claim is gone."""
+        return ClaimLost(
+            f"Execution {self._holder.id} is held under another lock token now: this worker's "
+            "claim was recovered, cancelled or settled meanwhile."
+        )
 
 
 def record_step(parameters: Parameters, name: str) -> Operation[Sequence[Row]]:

@@ -100,7 +100,8 @@ def get_execution(execution_id: str, *, steps: bool = False) -> Operation[Execut
 
 def folded_context(execution_id: str, given: Any) -> Operation[dict[str, Any]]:
     """Return an execution's context: its input's keys, changed by every step it has completed."""
-    rows = yield Statement("journal_since_snapshot", {"id": execution_id})
+    about = {"id": execution_id, "lock_token": None}  # whoever holds it
+    rows = yield Statement("journal_since_snapshot", about)
     context = dict(given) if isinstance(given, dict) else {}
     for row in rows:
         if row["snapshot"] is None:

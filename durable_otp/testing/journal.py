@@ -49,8 +49,12 @@ class MemoryJournal:
         self.once_results = MemoryOnceJournal(row, self._held)
 
     def entries(self) -> Sequence[Entry]:
-        """Return the completed steps from the newest snapshot on, oldest first."""
-        return self._row.entries()
+        """Return the completed steps from the newest snapshot on, oldest first.
+
+        Raises:
+            ClaimLost: What is recorded may be another's.
+        """
+        return self._held().entries()
 
     def visit(self, path: str) -> VisitRecord:
         """Return what is recorded of the visit that comes next at ``path``."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from durable_otp.engine.compensation_journal import Undo
 from durable_otp.engine.journal import Attempt, Failure, LogEntries, Usage
+from durable_otp.errors import ClaimLost
 from durable_otp.testing.ledger import Ledger
 from durable_otp.testing.rows import ExecutionRow, StepRow, Visit, copied
 from durable_otp.workflow.state import Move, State, StepState
@@ -22,7 +23,11 @@ class MemoryCompensationJournal:
         self._held = held
 
     def to_undo(self) -> Sequence[Undo]:
-        """Return what is still to be undone, the newest first."""
+        """Return what is still to be undone, the newest first; nothing if the claim is lost."""
+        try:
+            self._held(State.COMPENSATING)
+        except ClaimLost:
+            return []
         last = max((step.attempt.position for step in self._row.steps), default=0)
         found = sorted(self._compensable(), key=lambda each: each[0].id, reverse=True)
         open_ones = [each for each in found if not self._has_ended(each[2])]

@@ -143,6 +143,13 @@ def test_nobody_else_undoes(side: Side, write: str) -> None:
     assert comparable(side.execution(id_)) != before
 
 
+def test_for_nobody_else_there_is_anything_to_undo(side: Side) -> None:
+    id_ = failed_saga(side)
+    journal = undoing(side, id_)
+    assert list(side.stranger(id_).compensations.to_undo()) == []
+    assert len(journal.to_undo()) == 2
+
+
 def test_a_step_is_no_part_of_undoing(side: Side) -> None:
     id_ = failed_saga(side)
     journal = claimed(side, id_)

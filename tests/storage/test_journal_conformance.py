@@ -207,6 +207,16 @@ def test_nobody_else_writes(side: Side, write: str) -> None:
     assert comparable(side.execution(id_)) != before
 
 
+def test_nobody_else_reads_where_it_stands(side: Side) -> None:
+    id_, journal = begun(side)
+    with pytest.raises(ClaimLost):
+        side.stranger(id_).entries()
+    journal.checkpoint(completion("one", 1, "two"))
+    with pytest.raises(ClaimLost):
+        side.stranger(id_).entries()
+    assert len(journal.entries()) == 1
+
+
 @pytest.mark.parametrize("write", GIVES_BACK)
 def test_whoever_gave_the_claim_back_writes_no_more(side: Side, write: str) -> None:
     id_, journal = begun(side)

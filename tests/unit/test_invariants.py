@@ -395,3 +395,4 @@ def test_refused_writes_are_counted():
     fenced = {"name": "checkpoint", "tag": "INSERT 0 0", "error": None}
     assert of_claims.refused_writes([fenced, fenced | {"tag": "INSERT 0 1"}]) == 1
     assert of_claims.refused_writes([fenced | {"name": "watch"}]) == 0
+    assert of_claims.refused_writes([fenced | {"name": "to_undo"}]) == 0

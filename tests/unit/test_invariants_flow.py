@@ -72,4 +72,20 @@ def test_a_body_of_a_lost_claim_may_begin_after_that_of_the_next() -> None:
     )
     assert of_claims.claims_exclude_each_other(record) == []
     record.effects.insert(2, effect(8, 3))
+    record.effects.append(effect(10, 3, "end"))
+    assert of_claims.claims_exclude_each_other(record)
+
+
+def test_a_claim_that_outlives_its_worker_has_one_body_more() -> None:
+    record = Record(
+        moves=[
+            line(4, "pending", "running", "a", new_token="T1"),
+            line(6, "running", "pending", "a", old_token="T1"),
+            line(7, "pending", "running", "a", new_token="T2"),
+        ],
+        effects=[effect(5, 1), effect(8, 2), effect(9, 3), effect(10, 2, "end")],
+    )
+    record.effects.append(effect(11, 3, "end"))
+    assert of_claims.claims_exclude_each_other(record) == []
+    record.effects.append(effect(12, 1, "end"))
     assert of_claims.claims_exclude_each_other(record)

@@ -3,12 +3,17 @@
 -- attempt with `compensation` set is a handler's last: it has given up.
 
 -- name: to_undo
+-- fenced
 -- The completed steps that are still to be undone, the newest first: its own, and those of the
 -- children of its blocks that completed, or were cancelled on the way, all the way down. The one child of an each that runs the item of
 -- an index is shown by that index. A child counts its visits by itself, so what children did at one
--- path is numbered here, in the order of completion; nothing is added to that any more.
+-- path is numbered here, in the order of completion; nothing is added to that any more. For a claim
+-- that is lost there is nothing: another's handlers may have run meanwhile.
 WITH RECURSIVE family AS (
-    SELECT %(id)s::uuid AS id, NULL::text AS block, NULL::integer AS index
+    SELECT e.id, NULL::text AS block, NULL::integer AS index
+    FROM durable.workflow_executions e
+    WHERE e.id = %(id)s::uuid
+      AND (%(lock_token)s::uuid IS NULL OR e.lock_token = %(lock_token)s::uuid)
     UNION ALL
     SELECT child.id, child.parent_path, child.parent_index
     FROM family

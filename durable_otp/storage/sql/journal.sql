@@ -2,13 +2,19 @@
 -- row ids are made before the first try, so a repetition after a lost answer finds its own row.
 
 -- name: journal_since_snapshot
--- The completed steps from the newest snapshot on, oldest first: at most a hundred or so.
-SELECT position, path, visit, changes, snapshot, next_path, jumps
-FROM durable.step_executions
-WHERE execution_id = %(id)s::uuid AND status = 'completed' AND NOT is_compensation
-  AND position >= coalesce((SELECT max(s.position) FROM durable.step_executions s
-                            WHERE s.execution_id = %(id)s::uuid AND s.snapshot IS NOT NULL), 0)
-ORDER BY position;
+-- fenced
+-- The completed steps from the newest snapshot on, oldest first: at most a hundred or so. For a claim
+-- that is lost there is no row at all, and for a new execution one without a position: a worker that
+-- was held up must not begin the step after one that somebody else has completed meanwhile.
+SELECT s.position, s.path, s.visit, s.changes, s.snapshot, s.next_path, s.jumps
+FROM durable.workflow_executions e
+LEFT JOIN durable.step_executions s
+  ON s.execution_id = %(id)s::uuid AND s.status = 'completed' AND NOT s.is_compensation
+ AND s.position >= coalesce((SELECT max(n.position) FROM durable.step_executions n
+                             WHERE n.execution_id = %(id)s::uuid AND n.snapshot IS NOT NULL), 0)
+WHERE e.id = %(id)s::uuid
+  AND (%(lock_token)s::uuid IS NULL OR e.lock_token = %(lock_token)s::uuid)
+ORDER BY s.position;
 
 -- name: visits_of
 -- How often each path was completed before: the next visit's number is one more.
