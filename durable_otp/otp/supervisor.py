@@ -384,8 +384,15 @@ class SupervisorActor:
         self.table.find(child_id).let_go = child
 
     def child(self, child_id: str) -> Child | None:
-        """Return the running child of this id, if there is one."""
-        return next((r.child for r in self.table.records if r.spec.id == child_id), None)
+        """Return the running child of this id, if there is one.
+
+        One that says that it is ready runs: what it says in the same breath may be answered.
+        """
+        record = next((each for each in self.table.records if each.spec.id == child_id), None)
+        if record is None:
+            return None
+        starting = record.starting
+        return starting if starting is not None and starting.is_ready else record.child
 
     def nodes(self) -> list[dict[str, Any]]:
         """Return a node of the tree per child, in start order."""

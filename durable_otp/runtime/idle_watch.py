@@ -75,8 +75,15 @@ class IdleWatch:
 def idle_watch(parent: ParentLink, title: str, settings: IdleWatchSettings) -> None:
     """Watch until told to stop."""
     set_title(title)
+
+    def hear(message: Message) -> None:
+        work.take(message)
+
     database = Database(
-        settings.database.dsn, settings.database.schema, role=IDLE_WATCH, pause=pause_of(parent)
+        settings.database.dsn,
+        settings.database.schema,
+        role=IDLE_WATCH,
+        pause=pause_of(parent, hear),
     )
     work = IdleWatch(database, settings, parent)
     serve(parent, database, work, on_message=work.take)

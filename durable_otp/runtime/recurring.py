@@ -103,13 +103,20 @@ def serve(
     database.close()
 
 
-def pause_of(parent: ParentLink) -> Callable[[float], bool]:
-    """Return how a sibling waits for a database that is away: not at all once it has to stop."""
+def pause_of(
+    parent: ParentLink, on_message: Callable[[Message], None] = lambda _: None
+) -> Callable[[float], bool]:
+    """Return how a sibling waits for a database that is away: not at all once it has to stop.
+
+    ``on_message`` hears what the supervisor says meanwhile: it says it once.
+    """
 
     def pause(seconds: float) -> bool:
         deadline = Deadline(seconds)
         while not parent.stopping and not deadline.passed:
-            parent.receive(deadline.remaining)
+            message = parent.receive(deadline.remaining)
+            if message is not None:
+                on_message(message)
         return False
 
     return pause

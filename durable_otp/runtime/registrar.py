@@ -109,8 +109,15 @@ class Registrar:
 def registrar(parent: ParentLink, title: str, settings: RegistrarSettings) -> None:
     """Be the registrar until told to stop."""
     set_title(title)
+
+    def hear(message: Message) -> None:
+        work.take(message)
+
     database = Database(
-        settings.database.dsn, settings.database.schema, role="registrar", pause=pause_of(parent)
+        settings.database.dsn,
+        settings.database.schema,
+        role="registrar",
+        pause=pause_of(parent, hear),
     )
     desk = CommandDesk(database, settings.node_id, parent.send)
     work = Registrar(database, settings, desk)

@@ -114,10 +114,12 @@ def test_what_a_registrar_took_with_it_is_done_or_said_to_have_expired(tree: Tre
         rows = tree.sql("SELECT id::text, status FROM {s}.commands WHERE outcome IS NOT NULL")
         return {row["id"]: row["status"] for row in rows} if len(rows) == 2 else None
 
-    assert wait_until(answers, what="both answers") == {late: "expired", in_time: "done"}
-    # The root carried out the one that somebody still waited for.
-    assert tree.child("scheduler")["status"] == "down"
-    tree.durable.restart_process("scheduler")
+    try:
+        assert wait_until(answers, what="both answers") == {late: "expired", in_time: "done"}
+        # The root carried out the one that somebody still waited for.
+        assert tree.child("scheduler")["status"] == "down"
+    finally:
+        tree.durable.restart_process("scheduler")
 
 
 # stacks

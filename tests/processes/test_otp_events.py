@@ -8,6 +8,7 @@ from durable_otp.otp import (
     ChildSpec,
     DynamicSupervisorSpec,
     Message,
+    ParentLink,
     Root,
     RootHooks,
     SupervisorEvent,
@@ -24,6 +25,22 @@ class EchoEvents(RootHooks):
 
     def on_event(self, event: SupervisorEvent, root: Root) -> None:
         root.push("heard", event.to_fields())
+
+
+class Answers(RootHooks):
+    """Answers a child's question at once, and tells the host whether that went out."""
+
+    def on_child_message(self, child_id: str, message: Message, root: Root) -> None:
+        root.push("answered", {"sent": root.send(child_id, "answer")})
+
+
+def ask_in_one_breath(parent: ParentLink) -> None:
+    """Be ready and ask, and let the root hear both together."""
+    os.kill(os.getppid(), signal.SIGSTOP)
+    parent.ready()
+    parent.send("question")
+    os.kill(os.getppid(), signal.SIGCONT)
+    programs.wait_for_the_stop(parent)
 
 
 def tree() -> tuple[ChildSpec, ...]:
@@ -85,6 +102,19 @@ def test_the_owner_in_the_root_and_the_host_hear_the_same(grow: Grow) -> None:
     supervisor.stop()
     wait_until(lambda: len(heard) == len(story))
     assert heard == story
+
+
+def test_a_child_that_asks_as_it_says_that_it_is_ready_is_answered(grow: Grow) -> None:
+    answered: list[bool] = []
+
+    def on_message(message: Message) -> None:
+        if message.kind == "answered":
+            answered.append(message.fields["sent"])
+
+    supervisor, _ = grow(ChildSpec("a", ask_in_one_breath), hooks=Answers(), on_message=on_message)
+    wait_until(lambda: answered)
+    supervisor.stop()
+    assert answered == [True]
 
 
 def test_the_pushed_tree_agrees_with_the_events(grow: Grow) -> None:

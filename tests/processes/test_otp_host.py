@@ -149,6 +149,7 @@ def test_a_foreground_root_can_be_stopped_while_it_starts(number: int) -> None:
         child = first_child(root.pid)
         wait_until(is_catching(child, signal.SIGTERM))
         os.kill(child, signal.SIGSTOP)
+        wait_until(lambda: psutil.Process(child).status() == psutil.STATUS_STOPPED)
         root.send_signal(number)
         wait_until(lambda: psutil.Process(child).status() != psutil.STATUS_STOPPED)
         os.kill(child, signal.SIGKILL)

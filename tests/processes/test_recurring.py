@@ -1,9 +1,11 @@
 """A sibling's rest: ended by what was notified, also while the round's own statements ran."""
 
+import socket
 from typing import Any
 
-from durable_otp.otp import ChildSpec
-from durable_otp.runtime.recurring import serve
+from durable_otp.otp import ChildSpec, Message, ParentLink
+from durable_otp.otp.link import encode
+from durable_otp.runtime.recurring import pause_of, serve
 from durable_otp.storage.database import Database
 from durable_otp.storage.migrator import Migrator
 from tests.support.otp_programs import Grow, PassOn
@@ -47,3 +49,13 @@ def test_what_is_notified_while_a_round_is_at_work_ends_its_rest(
         return [each.fields["number"] for each in heard if each.kind == "from_child"]
 
     wait_until(lambda: 3 in numbers(), what="the round after the notification")
+
+
+def test_what_the_supervisor_says_while_the_database_is_away_is_heard() -> None:
+    ours, theirs = socket.socketpair()
+    heard: list[Message] = []
+    with ours, theirs:
+        pause = pause_of(ParentLink(ours), heard.append)
+        theirs.sendall(encode(Message("tree", {}, b"")) + encode(Message("workflows", {}, b"")))
+        assert pause(0.05) is False
+    assert [each.kind for each in heard] == ["tree", "workflows"]

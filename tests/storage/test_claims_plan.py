@@ -65,7 +65,7 @@ def crowded(postgres_dsn: str) -> Iterator[Tables]:
         for number in range(30):
             tables.add(priority=number % 3, due_in=-number)
         for table in ("workflow_executions", "step_executions", "waits"):
-            tables.sql(f"VACUUM ANALYZE durable.{table}")
+            tables.vacuum(table)
         yield tables
 
 

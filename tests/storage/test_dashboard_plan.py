@@ -74,7 +74,7 @@ def alive(postgres_dsn):
                     generate_series(1, kinds.count) AS number""",
             {"count": ALIVE},
         )
-        tables.sql("VACUUM ANALYZE durable.workflow_executions")
+        tables.vacuum("workflow_executions")
         yield tables
 
 

@@ -30,7 +30,7 @@ def crowded(postgres_dsn: str) -> Iterator[Tables]:
         )
         for _ in range(3):
             tables.add(workflow="rare", queue="rare")
-        tables.sql("VACUUM ANALYZE durable.workflow_executions")
+        tables.vacuum("workflow_executions")
         yield tables
 
 

@@ -11,6 +11,7 @@ from psycopg.types.json import Jsonb
 
 from durable_otp.storage.migrator import Migrator
 from durable_otp.storage.statements import in_schema
+from tests.support.waiting import wait_until
 
 TABLES = (
     "workflow_executions, fan_outs, step_executions, waits, events, once_results, pending_inputs, "
@@ -34,6 +35,19 @@ class Tables:
         text = in_schema(statement, self.schema)
         cursor = self.connection.execute(text.encode(), parameters)
         return cursor.fetchall() if cursor.description is not None else []
+
+    def vacuum(self, table: str) -> None:
+        """Bring a table to where autovacuum would, once no other test has an old snapshot open."""
+        name = f"durable.{table}"
+        seen = (
+            f"SELECT relallvisible >= relpages AS all FROM pg_class WHERE oid = '{name}'::regclass"
+        )
+
+        def all_is_visible() -> bool:
+            self.sql(f"VACUUM ANALYZE {name}")
+            return bool(self.sql(seen)[0]["all"])
+
+        wait_until(all_is_visible, timeout=90, what=f"a vacuum of {table} that leaves nothing")
 
     def add(self, status: str = "pending", *, due_in: float | None = 0, **columns: Any) -> str:
         """Insert an execution and return its id; what is held gets a holder, what ended an end."""
