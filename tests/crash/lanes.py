@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from multiprocessing.queues import SimpleQueue
+from multiprocessing.queues import Queue, SimpleQueue
 from pathlib import Path
 
 from durable_otp.storage.statements import catalogue
@@ -64,7 +64,7 @@ def _index(scenario: str) -> int:
 def sweep_all(dsn: str, tasks: Iterable[Task], lanes: int) -> list[str]:
     """Sweep everything; return what came to no sound end, by name."""
     context = multiprocessing.get_context("spawn")
-    waiting: SimpleQueue[Task | None] = context.SimpleQueue()
+    waiting: Queue[Task | None] = context.Queue()  # holds them all, and a pipe would not
     failed: SimpleQueue[str] = context.SimpleQueue()
     for task in sorted(tasks, key=lambda task: task.place):
         waiting.put(task)
@@ -80,13 +80,14 @@ def sweep_all(dsn: str, tasks: Iterable[Task], lanes: int) -> list[str]:
     finally:
         for process in crew:
             process.terminate()
+        waiting.cancel_join_thread()
     found = [f"a lane ended with {process.exitcode}" for process in crew if process.exitcode]
     while not failed.empty():
         found.append(failed.get())
     return found
 
 
-def _lane(dsn: str, waiting: "SimpleQueue[Task | None]", failed: "SimpleQueue[str]") -> None:
+def _lane(dsn: str, waiting: "Queue[Task | None]", failed: "SimpleQueue[str]") -> None:
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started the lanes ends them
     ground = Ground(dsn)
