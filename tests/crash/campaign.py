@@ -94,11 +94,15 @@ def _calls(swept: Sweep) -> int:
     return sum(count for (role, _), count in swept.counts.items() if role in roles)
 
 
+SWEPT = (":/durable_otp", ":/migrations", ":/tests/crash", ":/tests/support")
+"""Who only writes about the product need not sweep it again."""
+
+
 @cache
 def revision() -> str:
-    """Return the commit that is checked out, with a + when files differ from it."""
-    found = [_git("rev-parse", "--short", "HEAD"), _git("status", "--porcelain", "-uno") and "+"]
-    return "".join(found) or "unknown"
+    """Return the last commit that changed what is swept, with a + when files differ from it."""
+    last = _git("log", "-1", "--format=%h", "--", *SWEPT)
+    return (last + "+" * bool(_git("status", "--porcelain", "-uno", "--", *SWEPT))) or "unknown"
 
 
 def _git(*words: str) -> str:
