@@ -28,12 +28,14 @@ class Situation:
         make: Writes it and returns the executions by the names that verbs are told.
         verbs: By name: which execution it is for, and how it is made from that one's id.
         net: What comes again for what a verb has passed over, because it was locked.
+        apart: Pairs that do not meet: each is the claim's own worker's, which does one at a time.
     """
 
     name: str
     make: Callable[[Tables, Database], Ids]
     verbs: Mapping[str, tuple[str, MakeVerb]]
     net: MakeVerb | None = None
+    apart: frozenset[tuple[str, str]] = frozenset()
 
     def verb(self, name: str, ids: Ids) -> Verb:
         """Return a verb, about to begin."""
@@ -268,7 +270,8 @@ SITUATIONS = {
         Situation("waiting for two", waiting_for_two,
                   on("it", "send_event", "cancel", "end_overdue", "end_waits", "fork")),
         Situation("resumed", resumed,
-                  on("it", *CLAIMED, "checkpoint_and_close", "provide_input", "end_waits")),
+                  on("it", *CLAIMED, "checkpoint_and_close", "provide_input", "end_waits"),
+                  apart=frozenset({("call it", "checkpoint_and_close it")})),
         Situation("zombie", zombie, on("it", *UNCLAIMED, "end_zombies", "wake_sleepers")),
         Situation("a family", family,
                   on("parent", *PARENT) | on("child", *CHILD) | on("sibling", "cancel", "retry")),
