@@ -9,6 +9,7 @@ from durable_otp.client.starting import StartableWorkflows, StartOptions
 from durable_otp.errors import ScheduleError
 from durable_otp.storage import schedules
 from durable_otp.storage.operation import Wish
+from durable_otp.storage.payloads import refuse_unreadable
 from durable_otp.storage.pool import PooledDatabase
 from durable_otp.storage.slots import backfill
 from durable_otp.workflow.builder import Workflow
@@ -138,6 +139,7 @@ class ScheduleCalls:
         """
         schedule = self._database.run(schedules.get, name)
         value = schedule.input if input is None else input
+        refuse_unreadable(value, f"The input of schedule {name!r}")
         options = StartOptions(schedule.queue)
         how, (new,) = self._workflows.prepare(schedule.workflow, [value], None, options)
         return Handle(self._database.run(schedules.trigger, name, how, new), self)
