@@ -133,7 +133,7 @@ class AsyncDatabase:
             connection = await _Connection.connect(
                 **self._arguments, autocommit=True, row_factory=dict_row, prepare_threshold=0
             )
-            read_json(connection, self._codecs)
+            read_json(connection)
             self._connection = connection
             await connection.become_ours()
             connection.named = NamedStatements(connection, self._schema, self._codecs)

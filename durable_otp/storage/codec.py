@@ -53,7 +53,7 @@ def chosen(given: CodecChoice) -> list[Codec | str]:
     )
     for each in codecs:
         if not isinstance(each, str):
-            _checked(each, f"codec {each!r}")
+            _checked(each, f"codec {type(each).__name__}")
         elif each != PLAIN and not all(each.partition(":")):
             raise ConfigError(f'codec {each!r} must be "module:attribute".')
     return codecs

@@ -9,7 +9,7 @@ from psycopg.types.json import set_json_loads
 
 from durable_otp.errors import ConfigError, NotPermitted, without_passwords
 from durable_otp.storage.named import PLAN_LOST, AnyConnection
-from durable_otp.storage.payloads import WITHOUT, Codecs
+from durable_otp.workflow.json_form import decode
 
 AsyncConnection = psycopg.AsyncConnection[dict[str, Any]]
 
@@ -89,11 +89,9 @@ def may_be_overheard(dsn: str) -> bool:
     return bool(given.get("password")) and is_far and mode in WITHOUT_TLS
 
 
-def read_json(
-    connection: psycopg.Connection[Any] | AsyncConnection, codecs: Codecs = WITHOUT
-) -> None:
-    """Let jsonb columns of a connection be read as deep as they may be written, and decoded."""
-    set_json_loads(codecs.open, connection)
+def read_json(connection: psycopg.Connection[Any] | AsyncConnection) -> None:
+    """Let jsonb columns of a connection be read as deep as they may be written."""
+    set_json_loads(decode, connection)
 
 
 def session(settings: dict[str, str], connection: AnyConnection) -> str:

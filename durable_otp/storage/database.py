@@ -281,7 +281,7 @@ def open_connection(arguments: dict[str, Any], schema: str, codecs: Codecs = WIT
 
 def configure(connection: Connection, schema: str, codecs: Codecs = WITHOUT) -> None:
     """Give a new connection this package's session settings, and a schema's statements."""
-    read_json(connection, codecs)
+    read_json(connection)
     connection.become_ours()
     connection.use(schema, codecs)
 

@@ -10,12 +10,13 @@ from hashlib import blake2b
 from typing import Any
 
 import psycopg
-from psycopg.abc import PQGen
-from psycopg.adapt import PyFormat, Transformer
+from psycopg.abc import Buffer, PQGen
+from psycopg.adapt import AdaptersMap, PyFormat, Transformer
 from psycopg.errors import error_from_result
 from psycopg.generators import send
 from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
+from psycopg.types.json import JsonbLoader
 from psycopg.waiting import Wait
 
 from durable_otp.storage.operation import Row
@@ -62,6 +63,7 @@ class NamedStatements:
         self._known: dict[str, _Bound] = {}
         self._prepared = 0
         self._codecs = codecs
+        self._reading = _Reading(connection, codecs)
 
     def exchange(self, statement: Statement) -> Generator[None, None, Sequence[Row]]:
         """Execute a statement and return its rows; yield when there is an answer to wait for.
@@ -72,7 +74,7 @@ class NamedStatements:
         bound = self._known.get(statement.name)
         if bound is None:
             written = self._written[statement.name]
-            bound = self._known[statement.name] = _Bound(written, self._connection, self._codecs)
+            bound = self._known[statement.name] = _Bound(written, self._reading, self._codecs)
         values = bound.values(statement)
         if bound.name is None and self._threshold is not None and bound.uses >= self._threshold:
             yield from self._prepare(bound)
@@ -117,12 +119,27 @@ class NamedStatements:
         return error
 
 
+class _Reading:
+    """A connection's ways to read columns, with its payloads decoded.
+
+    Not the connection's own: a step's transaction reads the user's tables over it.
+    """
+
+    def __init__(self, connection: AnyConnection, codecs: Codecs) -> None:
+        class StoredJson(JsonbLoader):
+            def load(self, data: Buffer) -> Any:
+                return codecs.open(bytes(data))
+
+        self.connection = connection
+        self.adapters = AdaptersMap(connection.adapters)
+        self.adapters.register_loader("json", StoredJson)
+        self.adapters.register_loader("jsonb", StoredJson)
+
+
 class _Bound:
     """A statement on one connection: how its parameters are written and its columns read."""
 
-    def __init__(
-        self, written: NumberedStatement, connection: AnyConnection, codecs: Codecs
-    ) -> None:
+    def __init__(self, written: NumberedStatement, reading: "_Reading", codecs: Codecs) -> None:
         self.sql = written.sql
         self.name: bytes | None = None
         self.uses = 0
@@ -130,8 +147,8 @@ class _Bound:
         self._payloads = written.payloads
         self._codecs = codecs
         self._formats = [PyFormat.TEXT] * len(written.parameters)
-        self._transformer = Transformer.from_context(connection)
-        self._is_utf8 = connection.info.encoding == "utf-8"
+        self._transformer = Transformer.from_context(reading)
+        self._is_utf8 = reading.connection.info.encoding == "utf-8"
         self._columns: tuple[str, ...] | None = None
 
     def values(self, statement: Statement) -> Sequence[Any]:

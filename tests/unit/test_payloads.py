@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from durable_otp import Codec
@@ -15,9 +15,10 @@ from durable_otp.workflow.json_form import canonical, decode, encode
 from tests.support.codecs import Broken, Squeezed, Veil
 
 ONE, TWO = Veil("one", "a"), Veil("two", "b")
-FORM = st.fixed_dictionaries({NAME: st.text(max_size=5) | st.just("plain"), BODY: st.text()})
+TEXTS = st.text('ab"\\{$é', max_size=5)
+FORM = st.fixed_dictionaries({NAME: TEXTS | st.sampled_from(["plain", "one"]), BODY: TEXTS})
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=8) | FORM,
+    st.none() | st.booleans() | st.integers(-5, 5) | TEXTS | st.just(NAME) | FORM,
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(st.sampled_from([NAME, BODY, "a", "b"]), inner, max_size=3)
@@ -36,6 +37,7 @@ def stored(codecs: Codecs, value: Any, payload: str = "input") -> Any:
 
 
 @pytest.mark.parametrize("codecs", [Codecs(), Codecs(ONE), Codecs(["plain", ONE])])
+@settings(max_examples=40, deadline=None)
 @given(value=VALUES)
 def test_every_value_is_read_as_it_was_written_even_one_that_looks_stored(codecs, value):
     plain = canonical(value)
@@ -43,6 +45,7 @@ def test_every_value_is_read_as_it_was_written_even_one_that_looks_stored(codecs
     assert codecs.open(stored(codecs, plain).encode()) == plain
 
 
+@settings(max_examples=40, deadline=None)
 @given(value=VALUES, around=st.sampled_from(["items", "logs", "error", "endings", "waits"]))
 @pytest.mark.parametrize("codecs", [Codecs(), Codecs(ONE)])
 def test_what_is_stored_in_parts_is_read_as_it_was_written(codecs, value, around):
