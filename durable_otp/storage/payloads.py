@@ -9,6 +9,7 @@ Which parameters of a statement are payloads says the line ``-- payload:`` above
 that is JSON is looked at when it is read. Nothing else in this package knows of codecs.
 """
 
+import re
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -28,6 +29,8 @@ from durable_otp.storage.payload_parts import (
 from durable_otp.workflow.json_form import decode
 
 _MARK_BYTES = MARK.encode()
+ENCODED = re.compile(r"<encoded by .+: .+>")
+"""What is shown in the place of a value that cannot be read."""
 _EMPTY = frozenset({"null", "[]", "{}"})
 
 Parameters = Mapping[str, Any]
