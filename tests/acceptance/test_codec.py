@@ -210,7 +210,7 @@ def test_nothing_of_a_run_with_every_feature_is_readable(tree: Tree):
     assert failed["flaky"].error["message"] == SECRET
     assert failed["dies"].logs[0]["message"] == SECRET
     assert durable.list_events(handle.id)[0].payload == {"m": SECRET}
-    assert tree.sql("SELECT FROM {s}.step_executions WHERE snapshot IS NOT NULL")
+    assert tree.sql("SELECT id FROM {s}.step_executions WHERE snapshot IS NOT NULL")
     assert readable(tree) == []
 
 
@@ -281,34 +281,31 @@ def test_a_client_without_the_codec_says_so_and_loses_nothing(tree: Tree):
     assert handle.result()["given"] == SECRET
 
 
-def test_keys_rotate_while_executions_wait_and_a_node_without_the_key_leaves_them_alone(
+def test_keys_rotate_while_executions_wait_and_what_no_key_is_there_for_is_left_alone(
     postgres_dsn: str,
 ):
-    new = Veil("veil-2", "another key")
-    claimable = "UPDATE {s}.workflow_executions SET scheduled_at = now() WHERE status = 'pending'"
+    new, other = Veil("veil-2", "another key"), Veil("veil-3", "nobody's")
     later = "SELECT scheduled_at > now() AS later FROM {s}.workflow_executions WHERE id = %s"
     how: dict[str, Any] = {"queues": {"default": {"concurrency": 1, "commit": "batched"}}}
     with fresh_schema(postgres_dsn) as schema:
-        with running(postgres_dsn, schema, rotating, **how) as tree:
-            before = tree.durable.start(rotating, {"m": "in the open"})
-            tree.until(before, "waiting")
         with running(postgres_dsn, schema, rotating, codec=CODEC, **how) as tree:
+            with Durable(postgres_dsn, schema=schema) as plain:
+                before = plain.start(rotating, {"m": "in the open"})
             handle = tree.durable.start(rotating, {"m": SECRET})
             tree.until(handle, "waiting")
-        with running(postgres_dsn, schema, rotating, codec=new, **how) as tree:
-            tree.own(handle).send_event("paid", SECRET)
-            wait_until(lambda: tree.sql(later, handle.id)[0]["later"], what="putting it off")
+            tree.until(tree.own(before), "waiting")
         with running(postgres_dsn, schema, rotating, codec=[new, CODEC], **how) as tree:
-            tree.own(before).send_event("paid", SECRET)
-            tree.sql(claimable)
-            tree.runtime.restart("default")
+            with Durable(postgres_dsn, schema=schema, codec=other) as stranger:
+                unread = stranger.start(rotating, {"m": SECRET})
+                wait_until(lambda: tree.sql(later, unread.id)[0]["later"], what="putting it off")
+                left = stranger.get_execution(unread.id)
+            assert (left.status, left.crashes, left.interruptions) == ("pending", 0, 0)
             for each, given in ((handle, SECRET), (before, "in the open")):
+                tree.own(each).send_event("paid", SECRET)
                 output = tree.own(each).result(timeout=60)
                 assert (output["kept"], output["paid"]) == (given, SECRET)
             names = tree.sql("SELECT changes ->> '$codec' AS name FROM {s}.step_executions")
-            assert {row["name"] for row in names} == {None, "veil-1", "veil-2"}
-            execution = tree.durable.get_execution(handle.id)
-            assert (execution.crashes, execution.interruptions) == (0, 0)
+            assert {row["name"] for row in names} == {"veil-1", "veil-2"}
 
 
 def test_a_step_is_kept_while_the_codec_cannot_encode(postgres_dsn: str, tmp_path: Path):
