@@ -83,7 +83,9 @@ class Codecs:
         changed: dict[str, Any] = {}
         for name in payloads:
             value = given[name]
-            if value is not None and (self.encodes or may_be_marked(value)):
+            if value is None:
+                continue
+            if self.encodes or (NAME in value if type(value) is str else may_be_marked(value)):
                 changed[name] = SEALS.get(name, sealed)(self.seal_text, value)
         return {**given, **changed} if changed else given
 
@@ -115,8 +117,9 @@ class Codecs:
             CodecError: It is not to be read here.
         """
         value = decode(text)
-        is_marked = MARK in text if isinstance(text, str) else _MARK_BYTES in text
-        return self._opened(value) if is_marked else value
+        if (MARK in text) if type(text) is str else (_MARK_BYTES in text):
+            return self._opened(value)
+        return value
 
     def _opened(self, value: Any) -> Any:
         if isinstance(value, list):
