@@ -6,6 +6,7 @@ from durable_otp.errors import (
     AlreadyFinished,
     ChildFailed,
     ClaimLost,
+    CodecError,
     CommandFailed,
     CommandTimeout,
     ConfigError,
@@ -39,6 +40,7 @@ from durable_otp.errors import (
 )
 from durable_otp.runtime.runtime import Runtime
 from durable_otp.storage.adapter import PostgresAdapter, QueueAdapter, default_adapter
+from durable_otp.storage.codec import Codec
 from durable_otp.storage.nodes import Node
 from durable_otp.storage.processes import Process
 from durable_otp.workflow.builder import Workflow
@@ -92,6 +94,8 @@ __all__ = [
     "AsyncHandle",
     "ChildFailed",
     "ClaimLost",
+    "Codec",
+    "CodecError",
     "CommandFailed",
     "CommandTimeout",
     "ConfigError",

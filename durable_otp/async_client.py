@@ -18,6 +18,7 @@ from durable_otp.client.handle import not_ended, outcome, polls, waiting_time
 from durable_otp.clock import Deadline
 from durable_otp.errors import DatabaseUnreachable
 from durable_otp.storage.async_database import AsyncDatabase
+from durable_otp.storage.codec import CodecChoice
 from durable_otp.storage.foreign import AsyncForeignConnection, usable_in_threads
 from durable_otp.storage.moves import AsyncMoveSubscription
 from durable_otp.workflow.builder import Workflow
@@ -87,9 +88,14 @@ class AsyncDurable:
     """A client of one schema whose methods are coroutines; see ``Durable`` for what they do."""
 
     def __init__(
-        self, dsn: str | None = None, *, schema: str = "durable", max_payload: int = MAX_BYTES
+        self,
+        dsn: str | None = None,
+        *,
+        schema: str = "durable",
+        max_payload: int = MAX_BYTES,
+        codec: CodecChoice = None,
     ) -> None:
-        self.blocking = Durable(dsn, schema=schema, max_payload=max_payload)
+        self.blocking = Durable(dsn, schema=schema, max_payload=max_payload, codec=codec)
         self._ends = _Ends(self.blocking)
 
     @classmethod

@@ -45,6 +45,17 @@ class SerializationError(DurableError):
         self.path = path
 
 
+class CodecError(DurableError):
+    """A payload cannot be encoded or decoded by the codecs that are known here.
+
+    ``shown`` says in a few words what to show in the place of a stored value.
+    """
+
+    def __init__(self, message: str, *, shown: str = "") -> None:
+        super().__init__(message)
+        self.shown = shown
+
+
 class InvalidInput(DurableError):  # noqa: N818 - the contract's name
     """The input does not fit the workflow's ``input`` type; the cause is pydantic's error."""
 

@@ -6,6 +6,7 @@ import typer
 
 from durable_otp.cli.many import Meant, act_on_all
 from durable_otp.cli.options import (
+    CodecOption,
     ConfigOption,
     DryRun,
     DsnOption,
@@ -36,10 +37,11 @@ def cancel(
     config: ConfigOption = None,
     dsn: DsnOption = None,
     schema: SchemaOption = None,
+    codec: CodecOption = None,
 ) -> None:
     """Cancel an execution and its children, or all that filters find; running steps are stopped."""
     meant = Meant(prefix, workflow, status, queue, since, until)
-    with opened(Where(config, dsn, schema)) as target:
+    with opened(Where(config, dsn, schema, codec)) as target:
         found = meant.one(target)
         if found is None:
             every = target.client.cancel_executions

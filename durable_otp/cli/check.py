@@ -24,7 +24,9 @@ def check(
 ) -> None:
     """Check a configuration, its workflows and its connections; exit 5 if they are too many."""
     settings = configured(Where(config, dsn, schema))
-    workflows = found_workflows(settings.durable.modules, import_paths(config))
+    workflows = found_workflows(
+        settings.durable.modules, import_paths(config), settings.durable.codec or ()
+    )
     needed, formula = connections(settings)
     note, finding = _connections_fit(settings, config)
     remark = _pooler_remark(settings)

@@ -6,12 +6,13 @@ from typing import Annotated, Any
 
 import typer
 
-from durable_otp.cli.options import ConfigOption, DsnOption, SchemaOption
+from durable_otp.cli.options import CodecOption, ConfigOption, DsnOption, SchemaOption
 from durable_otp.cli.screen import say
 from durable_otp.cli.target import Where, configured, opened
 from durable_otp.config import Config
 from durable_otp.errors import ConfigError, DurableError
 from durable_otp.otp.program import take_sigterm_for_ctrl_c
+from durable_otp.runtime.carried import carry_codecs
 from durable_otp.runtime.dashboard import MISSING, settings_of
 from durable_otp.runtime.settings import DatabaseSettings
 
@@ -36,17 +37,18 @@ def dashboard(
     config: ConfigOption = None,
     dsn: DsnOption = None,
     schema: SchemaOption = None,
+    codec: CodecOption = None,
 ) -> None:
     """Serve the pages that show every execution and the processes, until Ctrl-C."""
     if hash_password:
         _hash()
         return
-    where = Where(configuration or config, dsn, schema)
+    where = Where(configuration or config, dsn, schema, codec)
     settings = _with(configured(where), host, port)
     server = _package("server")
     take_sigterm_for_ctrl_c()
     with opened(where) as target:
-        database = DatabaseSettings(target.dsn, target.schema)
+        database = DatabaseSettings(target.dsn, target.schema, codecs=carry_codecs(target.codecs))
         serving = server.Server(settings_of(settings, database))
         serving.start()
         say(f"dashboard: {serving.address}")

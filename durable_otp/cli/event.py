@@ -6,7 +6,7 @@ import typer
 
 from durable_otp.cli.identifying import execution_id
 from durable_otp.cli.json_data import JsonFileOption, data
-from durable_otp.cli.options import ConfigOption, DsnOption, IdArgument, SchemaOption
+from durable_otp.cli.options import CodecOption, ConfigOption, DsnOption, IdArgument, SchemaOption
 from durable_otp.cli.screen import say
 from durable_otp.cli.target import Where, opened
 
@@ -21,10 +21,11 @@ def event(  # noqa: PLR0917 - typer calls it by keyword
     config: ConfigOption = None,
     dsn: DsnOption = None,
     schema: SchemaOption = None,
+    codec: CodecOption = None,
 ) -> None:
     """Send an event to an execution; it is kept until a step waits for it."""
     value = data(payload, json_file, "PAYLOAD")
-    with opened(Where(config, dsn, schema)) as target:
+    with opened(Where(config, dsn, schema, codec)) as target:
         found = execution_id(target, prefix)
         target.client.send_event(found, name, value)
         say(f"sent {name!r} to {found}")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from durable_otp.errors import ConfigError, DefinitionError, DurableError
 from durable_otp.otp import program
+from durable_otp.storage.payloads import Codecs
 from durable_otp.workflow.registry import Registry
 
 
@@ -27,22 +28,26 @@ class FoundWorkflow:
     steps: int
 
 
-def found_workflows(modules: Sequence[str], paths: Sequence[str]) -> list[FoundWorkflow]:
+def found_workflows(
+    modules: Sequence[str], paths: Sequence[str], codecs: Sequence[str] = ()
+) -> list[FoundWorkflow]:
     """Return the workflows that modules define.
 
     Args:
         modules: Their names, as a configuration lists them.
         paths: Where modules are looked for before anywhere else.
+        codecs: The names of codecs, which are imported as well.
 
     Raises:
-        ConfigError: A module cannot be imported, or holds no workflow.
+        ConfigError: A module cannot be imported, or holds no workflow, or a codec is none.
         DefinitionError: A workflow is wrong, or defined twice.
     """
-    if not modules:
+    if not modules and not codecs:
         return []
     with tempfile.TemporaryDirectory(prefix="durable-otp-") as directory:
         answer = Path(directory) / "answer.json"
-        question = json.dumps({"modules": [*modules], "paths": [*paths], "cwd": str(Path.cwd())})
+        asked = {"modules": [*modules], "paths": [*paths], "codecs": [*codecs]}
+        question = json.dumps(asked | {"cwd": str(Path.cwd())})
         ended = program.run(
             [sys.executable, "-P", "-m", "durable_otp.cli.imports", str(answer), question],
             environment=os.environ,
@@ -63,6 +68,7 @@ def main(answer: Path, question: str) -> None:
     registry = Registry()
     try:
         registry.load(asked["modules"])
+        Codecs(asked["codecs"]).known()
     except DurableError as error:
         is_definition = isinstance(error, DefinitionError)
         _write(answer, {"error": str(error), "is_definition": is_definition})

@@ -10,7 +10,14 @@ from rich.text import Text
 
 from durable_otp.cli.identifying import execution_id
 from durable_otp.cli.listing import took
-from durable_otp.cli.options import AsJson, ConfigOption, DsnOption, IdArgument, SchemaOption
+from durable_otp.cli.options import (
+    AsJson,
+    CodecOption,
+    ConfigOption,
+    DsnOption,
+    IdArgument,
+    SchemaOption,
+)
 from durable_otp.cli.pending import waited_for
 from durable_otp.cli.screen import (
     console,
@@ -43,7 +50,7 @@ WIDEST_TIMELINE = 120
 TIMELINE_GAP = "  "
 
 
-def inspect(
+def inspect(  # noqa: PLR0917 - typer calls it by keyword
     prefix: IdArgument,
     times: Annotated[
         bool, typer.Option("--timeline", help="Show the attempts as bars over time, too.")
@@ -51,10 +58,11 @@ def inspect(
     config: ConfigOption = None,
     dsn: DsnOption = None,
     schema: SchemaOption = None,
+    codec: CodecOption = None,
     json: AsJson = False,
 ) -> None:
     """Show an execution with every attempt of its steps, what they printed, and its children."""
-    with opened(Where(config, dsn, schema)) as target:
+    with opened(Where(config, dsn, schema, codec)) as target:
         whole = execution_id(target, prefix)
         execution = target.client.get_execution(whole, steps=True)
         inputs = target.client.list_pending_inputs(whole)

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from durable_otp.cli.failures import UsageMistake
 from durable_otp.cli.identifying import execution_id
-from durable_otp.cli.options import AsJson, ConfigOption, DsnOption, SchemaOption
+from durable_otp.cli.options import AsJson, CodecOption, ConfigOption, DsnOption, SchemaOption
 from durable_otp.cli.screen import console, duration, print_json, table
 from durable_otp.cli.target import Target, Where, opened
 from durable_otp.cli.times import INSTANT_HELP, instant
@@ -46,10 +46,11 @@ def list_executions(
     config: ConfigOption = None,
     dsn: DsnOption = None,
     schema: SchemaOption = None,
+    codec: CodecOption = None,
     json: AsJson = False,
 ) -> None:
     """List executions, the newest first."""
-    with opened(Where(config, dsn, schema)) as target:
+    with opened(Where(config, dsn, schema, codec)) as target:
 
         def page() -> list[Execution]:
             return target.client.list_executions(

@@ -24,6 +24,14 @@ DsnOption = Annotated[
 SchemaOption = Annotated[
     str | None, typer.Option("--schema", metavar="NAME", help="The schema (default: durable).")
 ]
+CodecOption = Annotated[
+    str | None,
+    typer.Option(
+        "--codec",
+        metavar="MODULE:NAME",
+        help="What encoded payloads are read and written with (default: the configuration's).",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 NodeOption = Annotated[
     str | None,

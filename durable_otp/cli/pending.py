@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from durable_otp.cli.identifying import execution_id
-from durable_otp.cli.options import AsJson, ConfigOption, DsnOption, SchemaOption
+from durable_otp.cli.options import AsJson, CodecOption, ConfigOption, DsnOption, SchemaOption
 from durable_otp.cli.screen import console, print_json, say, table
 from durable_otp.cli.target import Where, opened
 from durable_otp.workflow.execution import as_json
@@ -16,7 +16,7 @@ INPUT_COLUMNS = ("Execution", "Workflow", "Step", "Input", "Type", "Prompt", "Un
 EVENT_COLUMNS = ("Execution", "Workflow", "Step", "Waits for", "Until")
 
 
-def pending(
+def pending(  # noqa: PLR0917 - typer calls it by keyword
     prefix: Annotated[
         str | None, typer.Argument(metavar="[ID]", help="Only of this execution.")
     ] = None,
@@ -24,10 +24,11 @@ def pending(
     config: ConfigOption = None,
     dsn: DsnOption = None,
     schema: SchemaOption = None,
+    codec: CodecOption = None,
     json: AsJson = False,
 ) -> None:
     """List the inputs and events that executions wait for, the first to time out first."""
-    with opened(Where(config, dsn, schema)) as target:
+    with opened(Where(config, dsn, schema, codec)) as target:
         only = None if prefix is None else execution_id(target, prefix)
         inputs = target.client.list_pending_inputs(only, limit)
         events = target.client.list_pending_events(only, limit)

@@ -10,7 +10,7 @@ import typer
 
 from durable_otp.cli.failures import UsageMistake
 from durable_otp.cli.json_data import parsed, read
-from durable_otp.cli.options import AsJson, ConfigOption, DsnOption, SchemaOption
+from durable_otp.cli.options import AsJson, CodecOption, ConfigOption, DsnOption, SchemaOption
 from durable_otp.cli.screen import print_json, say
 from durable_otp.cli.target import Where, importable, opened
 from durable_otp.cli.times import seconds_of
@@ -47,6 +47,7 @@ def run(
     config: ConfigOption = None,
     dsn: DsnOption = None,
     schema: SchemaOption = None,
+    codec: CodecOption = None,
     json: AsJson = False,
 ) -> None:
     """Start an execution and print its id; with --wait, its output."""
@@ -55,7 +56,7 @@ def run(
     if limit is not None and not wait:
         raise UsageMistake("--timeout is for --wait; give both.")
     meant = _workflow(workflow, config)
-    with opened(Where(config, dsn, schema)) as target:
+    with opened(Where(config, dsn, schema, codec)) as target:
         handle = target.client.start(
             meant, value, queue=queue, priority=priority, idempotency_key=idempotency_key
         )

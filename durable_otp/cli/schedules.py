@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from durable_otp.cli.failures import UsageMistake
-from durable_otp.cli.options import AsJson, ConfigOption, DsnOption, SchemaOption
+from durable_otp.cli.options import AsJson, CodecOption, ConfigOption, DsnOption, SchemaOption
 from durable_otp.cli.screen import console, print_json, say, shown, table
 from durable_otp.cli.target import Where, opened
 from durable_otp.cli.times import INSTANT_HELP, instant
@@ -28,10 +28,11 @@ def schedules(
     config: ConfigOption = None,
     dsn: DsnOption = None,
     schema: SchemaOption = None,
+    codec: CodecOption = None,
     json: AsJson = False,
 ) -> None:
     """List the schedules, or with a verb, change one."""
-    where = Where(config, dsn, schema)
+    where = Where(config, dsn, schema, codec)
     context.obj = where
     if context.invoked_subcommand is not None:
         return
@@ -50,9 +51,10 @@ def enable(
     config: ConfigOption = None,
     dsn: DsnOption = None,
     schema: SchemaOption = None,
+    codec: CodecOption = None,
 ) -> None:
     """Enable a schedule and forget its failures; if it was disabled, it begins from now."""
-    with opened(Where(config, dsn, schema).over(context.obj)) as target:
+    with opened(Where(config, dsn, schema, codec).over(context.obj)) as target:
         schedule = target.client.enable_schedule(name)
         say(f"enabled {name!r}, next run {shown(schedule.next_run_at)}")
 
@@ -64,15 +66,16 @@ def disable(
     config: ConfigOption = None,
     dsn: DsnOption = None,
     schema: SchemaOption = None,
+    codec: CodecOption = None,
 ) -> None:
     """Let no slot of a schedule run; what runs goes on."""
-    with opened(Where(config, dsn, schema).over(context.obj)) as target:
+    with opened(Where(config, dsn, schema, codec).over(context.obj)) as target:
         target.client.disable_schedule(name)
         say(f"disabled {name!r}")
 
 
 @app.command()
-def trigger(
+def trigger(  # noqa: PLR0917 - typer calls it by keyword
     context: typer.Context,
     name: NameArgument,
     given: Annotated[
@@ -81,10 +84,11 @@ def trigger(
     config: ConfigOption = None,
     dsn: DsnOption = None,
     schema: SchemaOption = None,
+    codec: CodecOption = None,
 ) -> None:
     """Start a run of a schedule now, enabled or not, and print its id."""
     value = None if given is None else _parsed(given)
-    with opened(Where(config, dsn, schema).over(context.obj)) as target:
+    with opened(Where(config, dsn, schema, codec).over(context.obj)) as target:
         say(target.client.trigger_schedule(name, value).id)
 
 
@@ -102,9 +106,10 @@ def backfill(
     config: ConfigOption = None,
     dsn: DsnOption = None,
     schema: SchemaOption = None,
+    codec: CodecOption = None,
 ) -> None:
     """Start the runs of past slots that have had none, and print their ids."""
-    with opened(Where(config, dsn, schema).over(context.obj)) as target:
+    with opened(Where(config, dsn, schema, codec).over(context.obj)) as target:
         first, last = instant(target, since, "--since"), instant(target, until, "--until")
         for handle in target.client.backfill_schedule(name, first, last):
             say(handle.id)

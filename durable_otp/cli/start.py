@@ -44,7 +44,7 @@ def start(
         raise typer.Exit(start_reloading(config, options))
     settings = configured(Where(config, dsn, schema))
     paths = import_paths(config)
-    found_workflows(settings.durable.modules, paths)
+    found_workflows(settings.durable.modules, paths, settings.durable.codec or ())
     prepared = prepare(settings, migrate=True, beside=config)
     schema_name = settings.durable.schema_name
     typer.echo(f"database: {prepared.description}, schema {schema_name}", err=True)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from durable_otp.client import Durable
 from durable_otp.client.finding import find_node
@@ -13,6 +13,7 @@ from durable_otp.config import Config, DurableSection, load
 from durable_otp.errors import ConfigError, holds_password
 from durable_otp.otp.title import set_title
 from durable_otp.storage import embedded
+from durable_otp.storage.codec import chosen
 from durable_otp.storage.embedded import Server
 from durable_otp.storage.nodes import Node, live_nodes
 from durable_otp.storage.operation import Operation
@@ -31,13 +32,17 @@ class Where:
     config: Path | None = None
     dsn: str | None = None
     schema: str | None = None
+    codec: str | None = None
 
     def over(self, other: "Where | None") -> "Where":
         """Return this, with what it leaves out taken from another."""
         if other is None:
             return self
         return Where(
-            self.config or other.config, self.dsn or other.dsn, self.schema or other.schema
+            self.config or other.config,
+            self.dsn or other.dsn,
+            self.schema or other.schema,
+            self.codec or other.codec,
         )
 
 
@@ -47,9 +52,16 @@ class Target:
     def __init__(self, dsn: str, durable: DurableSection, server: Server | None) -> None:
         self.dsn = dsn
         self.schema = durable.schema_name
+        self.codecs = durable.codec
         self.is_private = server is not None
         self.description = PUBLIC if server is None else server.description
-        self.client = Durable(dsn, schema=self.schema, max_payload=durable.max_payload)
+        self.client = Durable(
+            dsn,
+            schema=self.schema,
+            max_payload=durable.max_payload,
+            codec=durable.codec,
+            _shows_encoded=True,
+        )
         self._database = PooledDatabase(dsn, self.schema, role="cli")
 
     def run(
@@ -89,6 +101,8 @@ def opened(where: Where) -> Iterator[Target]:
         EmbeddedServerError: There is no private server and none can be made.
     """
     settings = configured(where)
+    if settings.durable.codec:
+        importable(where.config)
     dsn = settings.durable.dsn
     if dsn is not None:
         with closing(Target(dsn, settings.durable, None)) as target:
@@ -114,11 +128,13 @@ def configured(where: Where) -> Config:
     if where.dsn and holds_password(where.dsn):
         set_title("durable-otp")  # others may read how a process was called
     settings = Config() if where.config is None else load(where.config)
-    changes: dict[str, str] = {}
+    changes: dict[str, Any] = {}
     if where.dsn or where.config is None:
         changes["dsn"] = known_dsn(where.dsn)
     if where.schema is not None:
         changes["schema_name"] = checked_schema(where.schema)
+    if where.codec is not None:
+        changes["codec"] = tuple(chosen(where.codec))
     durable = settings.durable.model_copy(update=changes)
     return settings.model_copy(update={"durable": durable})
 

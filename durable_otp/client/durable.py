@@ -21,12 +21,14 @@ from durable_otp.clock import Deadline
 from durable_otp.storage import executions, reports
 from durable_otp.storage import queue as claims
 from durable_otp.storage.aftermath import run_ending
+from durable_otp.storage.codec import CodecChoice
 from durable_otp.storage.ending import EndListener
 from durable_otp.storage.flow import start_held_back
 from durable_otp.storage.foreign import ForeignConnection
 from durable_otp.storage.migrator import Migrator
 from durable_otp.storage.moves import MoveSubscription
 from durable_otp.storage.operation import Operation, Wish
+from durable_otp.storage.payloads import Codecs
 from durable_otp.storage.pool import PooledDatabase, known_dsn
 from durable_otp.storage.reports import Filters, Order, Statuses
 from durable_otp.workflow.builder import Workflow
@@ -54,18 +56,30 @@ class Durable(
         dsn: A libpq connection string; the environment's DURABLE_DSN by default.
         schema: The schema's name.
         max_payload: The most bytes of JSON that an input may have.
+        codec: What payloads are encoded and decoded with: a ``Codec`` or its ``"module:name"``; of
+            several, the first encodes and all decode.
 
     Raises:
-        ConfigError: There is no DSN, or it or the schema's name is malformed.
+        ConfigError: There is no DSN, or it or the schema's name is malformed, or a codec is none.
+
+    What was encoded by a codec that is not given raises ``CodecError`` where it is read.
     """
 
     def __init__(
-        self, dsn: str | None = None, *, schema: str = "durable", max_payload: int = MAX_BYTES
+        self,
+        dsn: str | None = None,
+        *,
+        schema: str = "durable",
+        max_payload: int = MAX_BYTES,
+        codec: CodecChoice = None,
+        _shows_encoded: bool = False,
     ) -> None:
         self.dsn = known_dsn(dsn)
         self.schema = schema
         self._max_payload = max_payload
-        self._database = PooledDatabase(self.dsn, schema)
+        codecs = Codecs(codec, shows=_shows_encoded)
+        codecs.known()
+        self._database = PooledDatabase(self.dsn, schema, codecs=codecs)
         self._workflows = StartableWorkflows(self._database, max_payload=max_payload)
 
     @classmethod
@@ -76,7 +90,12 @@ class Durable(
             ConfigError: The file is wrong, or neither it nor DURABLE_DSN names a database.
         """
         durable = config.load(path).durable
-        return cls(durable.dsn, schema=durable.schema_name, max_payload=durable.max_payload)
+        return cls(
+            durable.dsn,
+            schema=durable.schema_name,
+            max_payload=durable.max_payload,
+            codec=durable.codec,
+        )
 
     def __enter__(self) -> Self:
         return self

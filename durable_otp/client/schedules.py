@@ -9,6 +9,7 @@ from durable_otp.client.starting import StartableWorkflows, StartOptions
 from durable_otp.errors import ScheduleError
 from durable_otp.storage import schedules
 from durable_otp.storage.operation import Wish
+from durable_otp.storage.payloads import Unreadable, refuse_unreadable
 from durable_otp.storage.pool import PooledDatabase
 from durable_otp.storage.slots import backfill
 from durable_otp.workflow.builder import Workflow
@@ -92,6 +93,8 @@ class ScheduleCalls:
         if any(key in changes for key in _TO_WORKFLOW):
             schedule = self._database.run(schedules.get, name)
             whole = {key: changes.get(key, getattr(schedule, key)) for key in _TO_WORKFLOW}
+            if "input" not in changes and isinstance(schedule.input, Unreadable):
+                whole["input"] = None  # it was checked when it was given
             target = _checked_target(self, **whole)
             changes |= {key: value for key, value in target.items() if key in changes}
         return self._database.run(schedules.update, name, changes)
@@ -138,6 +141,7 @@ class ScheduleCalls:
         """
         schedule = self._database.run(schedules.get, name)
         value = schedule.input if input is None else input
+        refuse_unreadable(value, f"The input of schedule {name!r}")
         options = StartOptions(schedule.queue)
         how, (new,) = self._workflows.prepare(schedule.workflow, [value], None, options)
         return Handle(self._database.run(schedules.trigger, name, how, new), self)

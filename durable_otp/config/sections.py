@@ -90,6 +90,18 @@ def check_threads(value: int) -> int:
     return value
 
 
+def _check_codec(value: Any) -> tuple[Any, ...] | None:
+    """Accept names, and in Python codecs, which this layer does not know; of several the first."""
+    if value is None:
+        return None
+    for item in (items := value if isinstance(value, list | tuple) else [value]):
+        is_name = isinstance(item, str) and (item == "plain" or _ADAPTER.fullmatch(item))
+        is_codec = all(hasattr(item, part) for part in ("name", "encode", "decode"))
+        if not (is_name or (is_codec and not isinstance(item, str | bytes))):
+            raise ValueError(f'must be "module:attribute" or a list of such, not {in_short(item)}')
+    return tuple(items)
+
+
 Workflows = Annotated[
     tuple[Any, ...], BeforeValidator(_check_workflows), Shown("list of modules", "")
 ]
@@ -162,6 +174,17 @@ class DurableSection(_Section):
     log_format: Literal["text", "json"] = Field("text", description="The form of log lines.")
     adapter: Annotated[StrictStr, AfterValidator(_check_adapter)] | None = Field(
         None, description="Another queue adapter, as `module:attribute`."
+    )
+
+    codec: Annotated[
+        tuple[Any, ...] | None,
+        BeforeValidator(_check_codec),
+        Shown("text or list of texts", "none"),
+    ] = Field(
+        None,
+        repr=False,
+        description="What encodes payloads before they are stored, as `module:attribute`; of "
+        "several, the first encodes and all decode. See [Encryption](encryption.md).",
     )
 
     @model_validator(mode="after")

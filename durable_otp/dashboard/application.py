@@ -19,6 +19,7 @@ from durable_otp.dashboard.pages import routes
 from durable_otp.dashboard.rendering import render
 from durable_otp.errors import DatabaseUnreachable, DurableError, ExecutionNotFound, MigrationError
 from durable_otp.events import emit
+from durable_otp.storage.codec import CodecChoice
 from durable_otp.storage.pool import known_dsn
 
 
@@ -28,6 +29,7 @@ def app(
     schema: str = "durable",
     access: Access | None = None,
     limits: Limits | None = None,
+    codec: CodecChoice = None,
 ) -> Starlette:
     """Return the dashboard as an ASGI application, to be served or mounted under any path.
 
@@ -38,12 +40,14 @@ def app(
             mounted in a host that others reach, give ``Access(authorize=...)``, the host's own
             answer to who is asking, or people with passwords.
         limits: What it has to know of the nodes' configuration.
+        codec: What payloads are decoded with to be shown, and encoded with when they are sent; what
+            cannot be read is shown as encoded.
 
     Raises:
-        ConfigError: There is no DSN, or it or the schema's name is malformed.
+        ConfigError: There is no DSN, or it or the schema's name is malformed, or a codec is none.
     """
     access = access or Access()
-    console = Console(known_dsn(dsn), schema, access, limits or Limits())
+    console = Console(known_dsn(dsn), schema, access, limits or Limits(), codec)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

@@ -10,8 +10,10 @@ from durable_otp.clock import monotonic
 from durable_otp.dashboard.access import Access
 from durable_otp.dashboard.live import Hub
 from durable_otp.errors import DatabaseUnreachable
+from durable_otp.storage.codec import CodecChoice
 from durable_otp.storage.nodes import Node, live_nodes
 from durable_otp.storage.operation import Operation
+from durable_otp.storage.payloads import Codecs
 from durable_otp.storage.pool import PooledDatabase
 
 Value = TypeVar("Value")
@@ -42,15 +44,29 @@ class Limits:
 class Console:
     """One dashboard of one schema; safe to use from many threads."""
 
-    def __init__(self, dsn: str, schema: str, access: Access, limits: Limits) -> None:
+    def __init__(
+        self, dsn: str, schema: str, access: Access, limits: Limits, codec: CodecChoice = None
+    ) -> None:
         self.schema = schema
         self.access = access
         self.limits = limits
-        self.client = Durable(dsn, schema=schema, max_payload=limits.max_payload)
+        self.client = Durable(
+            dsn,
+            schema=schema,
+            max_payload=limits.max_payload,
+            codec=codec,
+            _shows_encoded=True,
+        )
         self.hub = Hub(self.client.dsn, schema)
         self.bulk: dict[str, Any] = {}
         self.stacks: dict[str, str] = {}
-        self._database = PooledDatabase(self.client.dsn, schema, role="dashboard", size=CONNECTIONS)
+        self._database = PooledDatabase(
+            self.client.dsn,
+            schema,
+            role="dashboard",
+            size=CONNECTIONS,
+            codecs=Codecs(codec, shows=True),
+        )
         self._kept: dict[Any, tuple[float, Any]] = {}
         self._lock = Lock()
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from durable_otp.errors import InputRejected
+from durable_otp.storage.payloads import ENCODED
 from durable_otp.workflow.human_input import PendingInput, value_of
 
 
@@ -17,9 +18,15 @@ def json_of(text: str, what: str) -> Any:
     if not text.strip():
         return None
     try:
-        return json.loads(text)
+        value = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{what} is not JSON: {error}.") from None
+    if isinstance(value, str) and ENCODED.fullmatch(value):
+        raise ValueError(
+            f"{what} is encoded and cannot be read here; give the dashboard the codec, or type "
+            "another one."
+        )
+    return value
 
 
 def answer_of(asked: PendingInput, form: Mapping[str, Any]) -> Any:

@@ -16,6 +16,7 @@ from durable_otp.dashboard.live import Hub
 from durable_otp.errors import ConfigError
 from durable_otp.otp import ParentLink
 from durable_otp.otp.link import InitError
+from durable_otp.runtime.carried import take_up_codecs
 from durable_otp.runtime.settings import DashboardSettings
 
 STOP_SECONDS = 2.0
@@ -129,7 +130,10 @@ def made(settings: DashboardSettings) -> Any:
         shown=settings.shown,
     )
     database = settings.database
-    return app(database.dsn, schema=database.schema, access=access, limits=limits)
+    codecs = take_up_codecs(database.codecs)
+    return app(
+        database.dsn, schema=database.schema, access=access, limits=limits, codec=codecs or None
+    )
 
 
 def supervised(parent: ParentLink, settings: DashboardSettings) -> None:

@@ -211,7 +211,10 @@ class _Execution:
             return StepRun(context, given, self._host, once, children, connection)
 
         if not isinstance(node, Parallel | Each):
-            return run_node(node, step_run(record), self._host, most)
+            end = run_node(node, step_run(record), self._host, most)
+            if once.unreadable is not None:
+                raise once.unreadable
+            return end
         around = Surroundings(
             self._form, position.context, self._results, self._claim.home_queue, most
         )

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from threading import Lock, RLock
 from typing import Any, Protocol
 
+from durable_otp.errors import CodecError
 from durable_otp.workflow.json_form import canonical
 
 
@@ -30,6 +31,8 @@ class OnceResults:
         self._visit = visit
         self._max_payload = max_payload
         self._kept: dict[str, Any] | None = None
+        self.unreadable: CodecError | None = None
+        """Why what is kept cannot be read here, which is no failure of the step."""
         self._keys: dict[str, AbstractContextManager[bool]] = {}
         self._turn = Lock()
 
@@ -47,8 +50,15 @@ class OnceResults:
     def _known(self) -> dict[str, Any]:
         with self._turn:
             if self._kept is None:
-                self._kept = dict(self._journal.kept(self._path, self._visit))
+                self._kept = self._read()
             return self._kept
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            return dict(self._journal.kept(self._path, self._visit))
+        except CodecError as error:
+            self.unreadable = error
+            raise
 
     def _keep(self, key: str, result: Any) -> Any:
         with self._turn:

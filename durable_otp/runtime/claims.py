@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from durable_otp.clock import monotonic
 from durable_otp.errors import ConfigError, DatabaseUnreachable, text_of
+from durable_otp.runtime.carried import take_up_codecs
 from durable_otp.runtime.looking import Looking
 from durable_otp.runtime.settings import DatabaseSettings, ManagerSettings
 from durable_otp.storage.async_database import AsyncDatabase
 from durable_otp.storage.limits import Fetched, fetch_within_limits
+from durable_otp.storage.payloads import WITHOUT
 from durable_otp.storage.queue import Claim, Place, fetch_jobs
 from durable_otp.storage.settlement import HeldClaim, refresh
 from durable_otp.workflow.execution import Job, Settled
@@ -134,7 +136,8 @@ def open_adapter(
             f'durable.adapter {name!r} cannot be found ({error}); write "module:attribute".'
         ) from None
     try:
-        adapter = make(database.dsn, schema=database.schema, workflows=workflows)
+        codec = {"codec": take_up_codecs(database.codecs)} if database.codecs else {}
+        adapter = make(database.dsn, schema=database.schema, workflows=workflows, **codec)
     except Exception as error:
         reason = f"{type(error).__name__}: {text_of(error)}"
         raise ConfigError(
@@ -164,7 +167,7 @@ def _claim(job: Job) -> Claim:
         status=State.RUNNING,
         queue=job.queue,
         priority=job.priority,
-        input=None if job.input is None else encode(job.input).decode(),
+        input=None if job.input is None else WITHOUT.seal_text(encode(job.input).decode()),
         scheduled_at=cast("Any", job.scheduled_at),
         current_step=job.current_step,
         lock_token=job.lock_token,

@@ -48,7 +48,9 @@ def dashboard(parent: ParentLink, title: str, settings: DashboardSettings) -> No
 
 def _shown(config: Config) -> dict[str, dict[str, Any]]:
     """Return the sections with their values, without what is secret."""
-    found = config.model_dump(mode="json", by_alias=True, exclude={"durable": {"workflows"}})
+    found = config.model_dump(
+        mode="json", by_alias=True, exclude={"durable": {"workflows", "codec"}}
+    )
     found |= {f"queues.{name}": section for name, section in found.pop("queues").items()}
     return {
         name: {key: value for key, value in section.items() if key not in _NOT_SHOWN}
@@ -59,5 +61,6 @@ def _shown(config: Config) -> dict[str, dict[str, Any]]:
 def _plain(section: dict[str, Any], config: Config) -> dict[str, Any]:
     names = [str(getattr(each, "name", each)) for each in config.durable.workflows]
     return {key: value for key, value in section.items() if key not in _NOT_SHOWN} | {
-        "workflows": names
+        "workflows": names,
+        "codec": [str(getattr(each, "name", each)) for each in config.durable.codec or ()],
     }

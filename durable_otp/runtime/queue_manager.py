@@ -19,6 +19,7 @@ from durable_otp.otp.link import STATE, Message
 from durable_otp.otp.process import close_in_children
 from durable_otp.otp.title import set_title
 from durable_otp.runtime import messages, worker_orders
+from durable_otp.runtime.carried import take_up_codecs
 from durable_otp.runtime.claims import AdapterClaims, Claims, DatabaseClaims
 from durable_otp.runtime.held import Condemnation, Held
 from durable_otp.runtime.passed_over import PassedOver
@@ -28,6 +29,7 @@ from durable_otp.runtime.upkeep import Upkeep
 from durable_otp.storage.async_database import AsyncDatabase
 from durable_otp.storage.identity import new_id
 from durable_otp.storage.nodes import ManagerId, QueueSettings
+from durable_otp.storage.payloads import Untouched
 from durable_otp.storage.queue import next_due
 
 STATEMENT_DEADLINE = 10.0
@@ -282,6 +284,7 @@ def _database(settings: ManagerSettings, dsn: str, purpose: str) -> AsyncDatabas
         settings.database.schema,
         role=f"manager {settings.queue} {purpose}",
         deadline=STATEMENT_DEADLINE,
+        codecs=Untouched(take_up_codecs(settings.database.codecs)),
     )
 
 

@@ -6,15 +6,18 @@ commands come in here and are passed to the root (`command_desk`).
 """
 
 import contextlib
+import logging
 import os
 import socket
 from typing import Any
 
 from durable_otp.clock import monotonic
-from durable_otp.errors import DatabaseUnreachable
+from durable_otp.errors import CodecError, ConfigError, DatabaseUnreachable
+from durable_otp.events import emit
 from durable_otp.otp import Message, ParentLink
 from durable_otp.otp.title import set_title
 from durable_otp.runtime import messages
+from durable_otp.runtime.carried import codecs_of
 from durable_otp.runtime.command_desk import CommandDesk
 from durable_otp.runtime.recurring import pause_of, serve
 from durable_otp.runtime.settings import RegistrarSettings
@@ -67,7 +70,7 @@ class Registrar:
         self._desk.run_once()
         if self._workflows and self._workflows != self._published:
             self._database.run(publish, [messages.as_published(each) for each in self._workflows])
-            self._database.run(declare, messages.declared_schedules(self._workflows))
+            self._declare()
             self._published = self._workflows
         if not self._tree:
             return AT_MOST_EVERY  # it is on its way
@@ -79,6 +82,13 @@ class Registrar:
         self._last = monotonic()
         self._every = min(beat_every, MEASURED_EVERY) if is_watched else beat_every
         return self._every
+
+    def _declare(self) -> None:
+        """Make the workflows' schedules known; a codec that fails must not stop the beats."""
+        try:
+            self._database.run(declare, messages.declared_schedules(self._workflows))
+        except (CodecError, ConfigError) as error:
+            emit("schedules_not_declared", level=logging.ERROR, reason=str(error))
 
     def leave(self) -> None:
         """Take the node off the list, so that nobody need wait for its silence.
@@ -118,6 +128,7 @@ def registrar(parent: ParentLink, title: str, settings: RegistrarSettings) -> No
         settings.database.schema,
         role="registrar",
         pause=pause_of(parent, hear),
+        codecs=codecs_of(settings.database.codecs),
     )
     desk = CommandDesk(database, settings.node_id, parent.send)
     work = Registrar(database, settings, desk)

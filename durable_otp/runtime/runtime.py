@@ -25,6 +25,7 @@ from durable_otp.storage.database import Database
 from durable_otp.storage.definitions import publish
 from durable_otp.storage.identity import new_id
 from durable_otp.storage.nodes import set_queue
+from durable_otp.storage.payloads import Codecs
 from durable_otp.storage.schedules import declare
 
 IN_EFFECT_WITHIN = 10.0
@@ -269,7 +270,9 @@ class Runtime:
             return database.run(operation, *args, **options)
 
     def _database(self) -> Database:
-        return Database(self.dsn, self._config.durable.schema_name, role="runtime")
+        durable = self._config.durable
+        codecs = Codecs(durable.codec)
+        return Database(self.dsn, durable.schema_name, role="runtime", codecs=codecs)
 
     def _manager(self, queue: str) -> dict[str, Any]:
         if queue not in self._config.queues:

@@ -15,6 +15,7 @@ from durable_otp.runtime.recurring import pause_of, serve
 from durable_otp.runtime.settings import SiblingSettings
 from durable_otp.storage import slots
 from durable_otp.storage.database import Database
+from durable_otp.storage.payloads import Untouched
 from durable_otp.storage.slots import Round
 from durable_otp.workflow.schedule import Schedule
 
@@ -112,5 +113,6 @@ def scheduler(parent: ParentLink, title: str, settings: SiblingSettings) -> None
         settings.database.schema,
         role="scheduler",
         pause=pause_of(parent),
+        codecs=Untouched(),
     )
     serve(parent, database, Scheduler(database, settings), listen="listen_schedule")

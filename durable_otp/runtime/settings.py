@@ -16,6 +16,8 @@ class DatabaseSettings:
     schema: str
     direct_dsn: str | None = field(default=None, repr=False)
     """Leads to PostgreSQL itself where ``dsn`` leads to a pooler."""
+    codecs: tuple[Carried, ...] = field(default=(), repr=False)
+    """What payloads are encoded and decoded with; may hold keys and is never shown."""
 
     @property
     def listening_dsn(self) -> str:

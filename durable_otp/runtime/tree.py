@@ -6,7 +6,7 @@ from durable_otp.config import Config
 from durable_otp.config.sections import QueueSection
 from durable_otp.errors import ConfigError
 from durable_otp.otp import ChildSpec, SupervisorFlags, SupervisorSpec
-from durable_otp.runtime.carried import Carried
+from durable_otp.runtime.carried import Carried, carry_codecs
 from durable_otp.runtime.dashboard import dashboard, settings_of
 from durable_otp.runtime.idle_watch import IDLE_WATCH, idle_watch
 from durable_otp.runtime.metrics import metrics
@@ -59,6 +59,9 @@ def root(
 
     The registrar is first in and last out, so that a stopping tree can be seen to stop.
     It never gives up: a PostgreSQL that is away must not burn the tree down.
+
+    Raises:
+        ConfigError: A codec cannot be carried to a process.
     """
     flags = SupervisorFlags(
         strategy="one_for_one",
@@ -68,7 +71,8 @@ def root(
     )
     title = f"durable-otp[{config.durable.name}]"
     durable = config.durable
-    database = DatabaseSettings(dsn, durable.schema_name, durable.direct_dsn)
+    codecs = carry_codecs(durable.codec)
+    database = DatabaseSettings(dsn, durable.schema_name, durable.direct_dsn, codecs)
     registrar_child = _registrar(config, database, node_id, title)
     pages = [_dashboard(config, database, title)] if config.dashboard.enabled else []
     watch = [idle_watch_of(config, dsn, node_id)] if until_idle else []

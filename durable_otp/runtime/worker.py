@@ -5,6 +5,7 @@ finish the step, take no more. An interrupt (a message, and SIGUSR1) stops the s
 """
 
 import contextlib
+import logging
 import os
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -19,13 +20,14 @@ from durable_otp.engine.executor import execute
 from durable_otp.engine.host import Begun
 from durable_otp.engine.journal import Usage
 from durable_otp.engine.outcome import AttemptEnd, Outcome
-from durable_otp.errors import DatabaseUnreachable, DurableError, WorkflowNotFound
+from durable_otp.errors import CodecError, DatabaseUnreachable, DurableError, WorkflowNotFound
+from durable_otp.events import emit
 from durable_otp.otp import InitError, ParentLink
 from durable_otp.otp.interruption import Interruption
 from durable_otp.otp.link import Message
 from durable_otp.otp.title import set_title
 from durable_otp.runtime import messages
-from durable_otp.runtime.carried import take_up
+from durable_otp.runtime.carried import codecs_of, take_up
 from durable_otp.runtime.meter import Meter
 from durable_otp.runtime.outbox import StepOutbox
 from durable_otp.runtime.output import Output
@@ -38,12 +40,15 @@ from durable_otp.storage.batched_journal import BatchedJournal, FlushingDatabase
 from durable_otp.storage.definitions import published
 from durable_otp.storage.journal import PostgresJournal, database_now
 from durable_otp.storage.journal_writing import Holder
+from durable_otp.storage.payloads import Codecs
+from durable_otp.storage.settlement import set_aside
 from durable_otp.workflow.definition import Definition
-from durable_otp.workflow.json_form import decode
 from durable_otp.workflow.registry import Registry
 
 TOLD_AT_ONCE = (Outcome.INTERRUPTED, Outcome.CLAIM_LOST, Outcome.RELEASED)
 TOLD_TOGETHER = 4
+UNREADABLE_FOR = 30.0
+"""Seconds until an execution whose payloads could not be read is claimed again."""
 
 
 def worker(
@@ -98,6 +103,8 @@ class Worker:
             settings.database.schema,
             role=title.partition(" ")[2],
             pause=self.pause,
+            codecs=_codecs(settings),
+            awaits_codec=True,
         )
         self.registry = _registry(settings)
         self._spans = (
@@ -143,19 +150,38 @@ class Worker:
         fields = message.fields
         definition = self.registry.get(fields["workflow"], fields["version"])
         self._workflow, self._execution_id = definition.name, fields["id"]
+        holder = Holder(fields["id"], fields["lock_token"])
+        try:
+            return self._run_claim(message, definition, self._journal(holder))
+        except CodecError as error:
+            return self._set_aside(holder, error)
+        except DatabaseUnreachable:
+            return Outcome.INTERRUPTED  # only an interrupt or a lost parent ends the waiting for it
+
+    def _run_claim(
+        self, message: Message, definition: Definition, journal: PostgresJournal
+    ) -> Outcome:
+        fields = message.fields
         claim = Claim(
             id=fields["id"],
-            input=decode(message.body) if message.body else None,
+            input=self._database.codecs.open(message.body) if message.body else None,
             queue=fields["queue"],
             home_queue=fields["home_queue"],
             is_fresh=fields["is_fresh"],
             is_plain=fields["is_plain"],
         )
-        journal = self._journal(Holder(claim.id, fields["lock_token"]))
+        return execute(claim, definition, journal, self, self._limits)
+
+    def _set_aside(self, holder: Holder, error: CodecError) -> Outcome:
+        """Leave an execution that cannot be read here to a worker that can, or for later."""
+        emit("payload_unreadable", level=logging.ERROR, execution=holder.id, reason=str(error))
+        if self._is_interrupted():
+            return Outcome.INTERRUPTED
         try:
-            return execute(claim, definition, journal, self, self._limits)
+            self._database.run(set_aside, holder.id, holder.lock_token, UNREADABLE_FOR)
         except DatabaseUnreachable:
-            return Outcome.INTERRUPTED  # only an interrupt or a lost parent ends the waiting for it
+            return Outcome.INTERRUPTED
+        return Outcome.RETRY_LATER
 
     def _journal(self, holder: Holder) -> PostgresJournal:
         if self._settings.commit == "each":
@@ -296,6 +322,15 @@ def _registry(settings: WorkerSettings) -> Registry:
     except DurableError as error:
         raise InitError(str(error), fatal=True) from error
     return registry
+
+
+def _codecs(settings: WorkerSettings) -> Codecs:
+    codecs = codecs_of(settings.database.codecs)
+    try:
+        codecs.known()
+    except DurableError as error:
+        raise InitError(str(error), fatal=True) from error
+    return codecs
 
 
 def _be_first_to_go() -> None:

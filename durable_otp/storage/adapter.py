@@ -12,13 +12,15 @@ from durable_otp.durations import in_seconds, in_utc
 from durable_otp.errors import text_of
 from durable_otp.storage import queue as claims
 from durable_otp.storage.aftermath import Ended, run_ending
+from durable_otp.storage.codec import CodecChoice
 from durable_otp.storage.families import children_ended
 from durable_otp.storage.family_journal import origin
 from durable_otp.storage.operation import Operation
+from durable_otp.storage.payloads import Codecs
 from durable_otp.storage.pool import PooledDatabase, known_dsn
 from durable_otp.storage.reports import MOST_ROWS, folded_context
 from durable_otp.workflow.execution import Job, QueueStats, Settled
-from durable_otp.workflow.json_form import canonical, decode, encode, in_key_order
+from durable_otp.workflow.json_form import canonical, encode, in_key_order
 from durable_otp.workflow.options import LONGEST_DURATION
 from durable_otp.workflow.stored_text import storable
 
@@ -73,6 +75,7 @@ class PostgresAdapter:
         dsn: A libpq connection string.
         schema: The schema of a migrated database.
         workflows: The (name, version) pairs it may fetch; None for any.
+        codec: What payloads are encoded and decoded with, as for ``Durable``.
     """
 
     def __init__(
@@ -81,8 +84,11 @@ class PostgresAdapter:
         *,
         schema: str = "durable",
         workflows: Collection[tuple[str, str]] | None = None,
+        codec: CodecChoice = None,
     ) -> None:
-        self._database = PooledDatabase(dsn, schema, role="queue adapter")
+        self._codecs = Codecs(codec)
+        self._codecs.known()
+        self._database = PooledDatabase(dsn, schema, role="queue adapter", codecs=self._codecs)
         self._workflows = None if workflows is None else _pairs(workflows)
         self._received: dict[str, str] = {}
         self._turn = threading.Lock()
@@ -180,7 +186,7 @@ class PostgresAdapter:
         return given if sibling is None else sibling.context
 
     def _job(self, claim: claims.Claim) -> Job:
-        given = None if claim.input is None else decode(claim.input)
+        given = None if claim.input is None else self._codecs.open(claim.input)
         return Job(
             id=claim.id,
             workflow=claim.workflow,
@@ -231,6 +237,7 @@ def default_adapter(
     *,
     schema: str = "durable",
     workflows: Collection[tuple[str, str]] | None = None,
+    codec: CodecChoice = None,
 ) -> PostgresAdapter:
     """Return the adapter for PostgreSQL.
 
@@ -238,11 +245,12 @@ def default_adapter(
         dsn: A libpq connection string; the environment's DURABLE_DSN by default.
         schema: The schema of a migrated database.
         workflows: The (name, version) pairs it may fetch; None for any.
+        codec: What payloads are encoded and decoded with, as for ``Durable``.
 
     Raises:
-        ConfigError: There is no DSN, or the schema's name is not one.
+        ConfigError: There is no DSN, or the schema's name is not one, or the codec is none.
     """
-    return PostgresAdapter(known_dsn(dsn), schema=schema, workflows=workflows)
+    return PostgresAdapter(known_dsn(dsn), schema=schema, workflows=workflows, codec=codec)
 
 
 def error_of(reason: Any) -> dict[str, Any]:

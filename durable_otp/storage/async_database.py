@@ -25,6 +25,7 @@ from durable_otp.storage.connecting import (
 )
 from durable_otp.storage.named import NamedStatements, answered
 from durable_otp.storage.operation import TRANSACTION, Operation, Row
+from durable_otp.storage.payloads import WITHOUT, Codecs
 from durable_otp.storage.statements import Statement
 
 Value = TypeVar("Value")
@@ -39,11 +40,15 @@ class AsyncDatabase:
         schema: The schema that every statement is written for.
         role: Who speaks, shown as ``application_name``.
         deadline: Seconds an operation may take; after that its connection is dropped.
+        codecs: What payloads are encoded and decoded with.
     """
 
-    def __init__(self, dsn: str, schema: str, *, role: str, deadline: float) -> None:
+    def __init__(
+        self, dsn: str, schema: str, *, role: str, deadline: float, codecs: Codecs = WITHOUT
+    ) -> None:
         self._arguments = connection_arguments(dsn, role)
         self._schema = schema
+        self._codecs = codecs
         self._deadline = deadline
         self._connection: _Connection | None = None
         self._turn = asyncio.Lock()
@@ -131,7 +136,7 @@ class AsyncDatabase:
             read_json(connection)
             self._connection = connection
             await connection.become_ours()
-            connection.named = NamedStatements(connection, self._schema)
+            connection.named = NamedStatements(connection, self._schema, self._codecs)
             self.connections_opened += 1
         return self._connection
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import ParamSpec, Protocol, TypeVar
 
 from durable_otp.engine.journal import Completion
-from durable_otp.storage.batch import StepRow, row_text
+from durable_otp.storage.batch import JSON_COLUMNS, StepRow, row_text
 from durable_otp.storage.database import Database
 from durable_otp.storage.identity import new_id
 from durable_otp.storage.journal import PostgresJournal, completed_parameters
@@ -60,7 +60,9 @@ class BatchedJournal(PostgresJournal):
             super().checkpoint(completion)
             return
         id_, token, step_id = self._holder.id, self._holder.lock_token, new_id()
-        step = {"step_id": step_id, "execution_id": id_, **completed_parameters(completion)}
+        recorded = completed_parameters(completion)
+        recorded |= self._database.seal((*JSON_COLUMNS, "result"), recorded)
+        step = {"step_id": step_id, "execution_id": id_, **recorded}
         result = step.pop("result")
         is_last = completion.next_path is None
         self._outbox.put(StepRow(id_, token, step_id, row_text(step), is_last, result))

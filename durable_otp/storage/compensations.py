@@ -97,7 +97,7 @@ def end_compensation(parameters: Parameters) -> Operation[Sequence[Row]]:
     has_failed = any(result["status"] != "completed" for result in results)
     rows = yield Statement(
         "end_compensation",
-        {**parameters, "has_failed": has_failed, "results": json_text(results)},
+        {**parameters, "has_failed": has_failed, "endings": json_text(results)},
     )
     return rows or (yield from _ended_before(parameters["id"]))
 

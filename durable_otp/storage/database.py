@@ -1,8 +1,9 @@
 """Running operations on one blocking connection, and getting it back when it is lost."""
 
+import logging
 import random
 import select
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 import psycopg
@@ -10,6 +11,7 @@ from psycopg.generators import send
 from psycopg.rows import dict_row
 
 from durable_otp.errors import DatabaseUnreachable
+from durable_otp.events import emit
 from durable_otp.storage.connecting import (
     CONNECTION_LOST,
     NOT_PERMITTED,
@@ -24,6 +26,7 @@ from durable_otp.storage.connecting import (
 )
 from durable_otp.storage.named import NamedStatements
 from durable_otp.storage.operation import TRANSACTION, Operation, Row
+from durable_otp.storage.payloads import WITHOUT, Codecs, EncodingFailed
 from durable_otp.storage.statements import Statement
 
 Value = TypeVar("Value")
@@ -48,9 +51,9 @@ class Connection(psycopg.Connection[Row]):
         if self.is_pooled:
             self.prepare_threshold = None
 
-    def use(self, schema: str) -> None:
+    def use(self, schema: str, codecs: Codecs = WITHOUT) -> None:
         """Take the statements of a schema."""
-        self.named = NamedStatements(self, schema)
+        self.named = NamedStatements(self, schema, codecs)
         self._arrival = select.poll()
         self._arrival.register(self.pgconn.socket, select.POLLIN)
 
@@ -105,14 +108,27 @@ class Database:
         role: Who speaks, shown as ``application_name``.
         pause: Called with the seconds to wait before another try; returns False to give up. The
             caller decides how it waits, so that a signal or a lost parent can end the wait.
+        codecs: What payloads are encoded and decoded with.
+        awaits_codec: What cannot be encoded is tried again, as if the server were away.
     """
 
     connection_lost = CONNECTION_LOST
 
-    def __init__(self, dsn: str, schema: str, *, role: str, pause: Pause = give_up) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        schema: str,
+        *,
+        role: str,
+        pause: Pause = give_up,
+        codecs: Codecs = WITHOUT,
+        awaits_codec: bool = False,
+    ) -> None:
         self._arguments = connection_arguments(dsn, role)
         self._schema = schema
+        self.codecs = codecs
         self._pause = pause
+        self._awaits_codec = awaits_codec
         self._connection: Connection | None = None
         self._listens = False
         self.connections_opened = 0
@@ -130,6 +146,8 @@ class Database:
 
         Raises:
             DatabaseUnreachable: The connection was lost and ``pause`` gave up.
+            CodecError: What is stored is not to be read here, or what is to be stored could not
+                be encoded and ``pause`` gave up.
             NotPermitted: The role has not the right.
         """
         delays = backoff_delays()
@@ -137,7 +155,7 @@ class Database:
         reconnected = False
         while True:
             try:
-                return perform(self.connection(), operation, *args, **kwargs)
+                return self._performed(operation, *args, **kwargs)
             except NOT_PERMITTED as error:
                 raise not_permitted(error, self._schema) from None
             except ROLLED_BACK:
@@ -154,10 +172,43 @@ class Database:
                         f"PostgreSQL cannot be reached: {describe_failure(error)}."
                     ) from None
 
+    def _performed(
+        self,
+        operation: Callable[Parameters, Operation[Value]],
+        *args: Parameters.args,
+        **kwargs: Parameters.kwargs,
+    ) -> Value:
+        """Run an operation once; again, where a codec could not encode: nothing was sent."""
+        delays = backoff_delays()
+        while True:
+            try:
+                return perform(self.connection(), operation, *args, **kwargs)
+            except EncodingFailed as error:
+                self._await_codec(error, delays)
+
+    def seal(self, payloads: Sequence[str], given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return parameters as they are stored, for a statement that another process sends.
+
+        Raises:
+            CodecError: They could not be encoded, and ``pause`` gave up.
+        """
+        delays = backoff_delays()
+        while True:
+            try:
+                return self.codecs.seal(payloads, given)
+            except EncodingFailed as error:
+                self._await_codec(error, delays)
+
+    def _await_codec(self, error: EncodingFailed, delays: Iterator[float]) -> None:
+        """Wait before another try, or raise."""
+        emit("not_encoded", level=logging.ERROR, reason=str(error))
+        if not self._awaits_codec or not self._pause(next(delays)):
+            raise error
+
     def connection(self) -> Connection:
         """Return the open connection, opening it if there is none."""
         if self._connection is None or self._connection.closed:
-            self._connection = open_connection(self._arguments, self._schema)
+            self._connection = open_connection(self._arguments, self._schema, self.codecs)
             self._listens = False
             self.connections_opened += 1
         return self._connection
@@ -219,20 +270,20 @@ class Database:
             connection.close()
 
 
-def open_connection(arguments: dict[str, Any], schema: str) -> Connection:
+def open_connection(arguments: dict[str, Any], schema: str, codecs: Codecs = WITHOUT) -> Connection:
     """Open a connection that commits each statement by itself and returns rows as dicts."""
     connection = Connection.connect(
         **arguments, autocommit=True, row_factory=dict_row, prepare_threshold=PREPARED_FROM
     )
-    configure(connection, schema)
+    configure(connection, schema, codecs)
     return connection
 
 
-def configure(connection: Connection, schema: str) -> None:
+def configure(connection: Connection, schema: str, codecs: Codecs = WITHOUT) -> None:
     """Give a new connection this package's session settings, and a schema's statements."""
     read_json(connection)
     connection.become_ours()
-    connection.use(schema)
+    connection.use(schema, codecs)
 
 
 def perform(

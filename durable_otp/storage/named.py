@@ -10,15 +10,17 @@ from hashlib import blake2b
 from typing import Any
 
 import psycopg
-from psycopg.abc import PQGen
-from psycopg.adapt import PyFormat, Transformer
+from psycopg.abc import Buffer, PQGen
+from psycopg.adapt import AdaptersMap, PyFormat, Transformer
 from psycopg.errors import error_from_result
 from psycopg.generators import send
 from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
+from psycopg.types.json import JsonbLoader
 from psycopg.waiting import Wait
 
 from durable_otp.storage.operation import Row
+from durable_otp.storage.payloads import WITHOUT, Codecs
 from durable_otp.storage.statements import NumberedStatement, Statement, numbered
 
 AnyConnection = psycopg.Connection[Any] | psycopg.AsyncConnection[Any]
@@ -53,13 +55,15 @@ class NamedStatements:
     prepared, and None that none is, as psycopg documents it for poolers.
     """
 
-    def __init__(self, connection: AnyConnection, schema: str) -> None:
+    def __init__(self, connection: AnyConnection, schema: str, codecs: Codecs = WITHOUT) -> None:
         self._connection = connection
         self._pgconn = connection.pgconn
         self._written = numbered(schema)
         self._threshold = connection.prepare_threshold
         self._known: dict[str, _Bound] = {}
         self._prepared = 0
+        self._codecs = codecs
+        self._reading = _Reading(connection, codecs)
 
     def exchange(self, statement: Statement) -> Generator[None, None, Sequence[Row]]:
         """Execute a statement and return its rows; yield when there is an answer to wait for.
@@ -70,7 +74,7 @@ class NamedStatements:
         bound = self._known.get(statement.name)
         if bound is None:
             written = self._written[statement.name]
-            bound = self._known[statement.name] = _Bound(written, self._connection)
+            bound = self._known[statement.name] = _Bound(written, self._reading, self._codecs)
         values = bound.values(statement)
         if bound.name is None and self._threshold is not None and bound.uses >= self._threshold:
             yield from self._prepare(bound)
@@ -115,17 +119,36 @@ class NamedStatements:
         return error
 
 
+class _Reading:
+    """A connection's ways to read columns, with its payloads decoded.
+
+    Not the connection's own: a step's transaction reads the user's tables over it.
+    """
+
+    def __init__(self, connection: AnyConnection, codecs: Codecs) -> None:
+        class StoredJson(JsonbLoader):
+            def load(self, data: Buffer) -> Any:
+                return codecs.open(bytes(data))
+
+        self.connection = connection
+        self.adapters = AdaptersMap(connection.adapters)
+        self.adapters.register_loader("json", StoredJson)
+        self.adapters.register_loader("jsonb", StoredJson)
+
+
 class _Bound:
     """A statement on one connection: how its parameters are written and its columns read."""
 
-    def __init__(self, written: NumberedStatement, connection: AnyConnection) -> None:
+    def __init__(self, written: NumberedStatement, reading: "_Reading", codecs: Codecs) -> None:
         self.sql = written.sql
         self.name: bytes | None = None
         self.uses = 0
         self._parameters = written.parameters
+        self._payloads = written.payloads
+        self._codecs = codecs
         self._formats = [PyFormat.TEXT] * len(written.parameters)
-        self._transformer = Transformer.from_context(connection)
-        self._is_utf8 = connection.info.encoding == "utf-8"
+        self._transformer = Transformer.from_context(reading)
+        self._is_utf8 = reading.connection.info.encoding == "utf-8"
         self._columns: tuple[str, ...] | None = None
 
     def values(self, statement: Statement) -> Sequence[Any]:
@@ -134,6 +157,8 @@ class _Bound:
         psycopg's dumpers are asked where there is more than plain values, or another encoding.
         """
         given = statement.parameters
+        if self._payloads:
+            given = self._codecs.seal(self._payloads, given)
         values = [given[name] for name in self._parameters]
         if self._is_utf8 and _TEXT.keys() >= {type(value) for value in values}:
             return [_TEXT[type(value)](value) for value in values]

@@ -34,7 +34,8 @@ from durable_otp.storage.database import (
 )
 from durable_otp.storage.foreign import ForeignConnection, execute
 from durable_otp.storage.operation import Operation, Wish
-from durable_otp.storage.statements import statements
+from durable_otp.storage.payloads import WITHOUT, Codecs
+from durable_otp.storage.statements import catalogue, statements
 
 Value = TypeVar("Value")
 Parameters = ParamSpec("Parameters")
@@ -60,14 +61,22 @@ class PooledDatabase:
         schema: The schema that every statement is written for.
         role: Who speaks, shown as ``application_name``.
         size: The most connections; who finds all of them lent waits for one.
+        codecs: What payloads are encoded and decoded with.
     """
 
     def __init__(
-        self, dsn: str, schema: str, *, role: str = "client", size: int = MAX_CONNECTIONS
+        self,
+        dsn: str,
+        schema: str,
+        *,
+        role: str = "client",
+        size: int = MAX_CONNECTIONS,
+        codecs: Codecs = WITHOUT,
     ) -> None:
         self._arguments = connection_arguments(dsn, role)
         self._sql = statements(schema)
         self._schema = schema
+        self._codecs = codecs
         self._size = size
         self._pool: ConnectionPool[Connection] | None = None
         self._pid = os.getpid()
@@ -115,7 +124,9 @@ class PooledDatabase:
             statement = next(steps)
             while True:
                 sql = self._sql[statement.name]
-                statement = steps.send(execute(connection, sql, statement.parameters))
+                payloads = catalogue()[statement.name].payloads
+                given = self._codecs.seal(payloads, statement.parameters)
+                statement = steps.send(execute(connection, sql, given))
         except StopIteration as end:
             answer: Value = end.value
             return answer
@@ -192,7 +203,7 @@ class PooledDatabase:
                         "prepare_threshold": PREPARED_FROM,
                     },
                     connection_class=Connection,
-                    configure=partial(configure, schema=self._schema),
+                    configure=partial(configure, schema=self._schema, codecs=self._codecs),
                     min_size=0,
                     max_size=self._size,
                     timeout=WAIT_SECONDS,

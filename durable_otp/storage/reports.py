@@ -11,6 +11,7 @@ from durable_otp.durations import in_utc
 from durable_otp.errors import ExecutionNotFound
 from durable_otp.storage.identity import is_id
 from durable_otp.storage.operation import Operation, Row
+from durable_otp.storage.payloads import Unreadable
 from durable_otp.storage.statements import Statement
 from durable_otp.workflow.delta import fold
 from durable_otp.workflow.execution import Execution, StepExecution
@@ -104,10 +105,11 @@ def folded_context(execution_id: str, given: Any) -> Operation[dict[str, Any]]:
     rows = yield Statement("journal_since_snapshot", about)
     context = dict(given) if isinstance(given, dict) else {}
     for row in rows:
-        if row["snapshot"] is None:
-            context = fold(context, row["changes"] or ())
-        else:
-            context = row["snapshot"]
+        changes, snapshot = row["changes"] or (), row["snapshot"]
+        for part in (snapshot, changes):
+            if isinstance(part, Unreadable):
+                return {"context": part}  # to be shown; nothing can be folded into it
+        context = fold(context, changes) if snapshot is None else snapshot
     return context
 
 

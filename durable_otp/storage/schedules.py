@@ -98,7 +98,7 @@ def update(name: str, changes: dict[str, Any]) -> Operation[Schedule]:
         changed = replace(changed, next_run_at=settings.first_slot(now))
     if changed.enabled and not schedule.enabled:
         changed = slots.enabled(replace(changed, enabled=False), now)
-    yield from write(changed)
+    yield from write(changed, has_new_input="input" in changes)
     yield Statement("tell_schedulers", {"name": name})
     return changed
 
@@ -150,9 +150,10 @@ def trigger(name: str, how: Start, new: NewExecution) -> Operation[str]:
     return execution_id
 
 
-def write(schedule: Schedule) -> Operation[None]:
-    """Write a schedule whose row this transaction has locked."""
-    yield Statement("write_schedule", _plain(asdict(schedule)))
+def write(schedule: Schedule, *, has_new_input: bool = False) -> Operation[None]:
+    """Write a schedule whose row this transaction has locked; its input only if that is new."""
+    values = asdict(schedule) | ({} if has_new_input else {"input": None})
+    yield Statement("write_schedule", _plain(values) | {"has_new_input": has_new_input})
 
 
 def as_locked(row: Row) -> tuple[Schedule, datetime]:

@@ -112,6 +112,12 @@ def release(claims: Sequence[tuple[str, str]]) -> Operation[int]:
     return len(rows)
 
 
+def set_aside(execution_id: str, lock_token: str, delay: float) -> Operation[bool]:
+    """Give a claim back unharmed for ``delay`` seconds; return whether it was held."""
+    claim = {"id": execution_id, "lock_token": lock_token}
+    return bool((yield Statement("set_aside", {**claim, "delay": delay})))
+
+
 def refresh(claims: Sequence[HeldClaim]) -> Operation[dict[str, Settled]]:
     """Keep claims from going stale, and tell their steps; return how each token fared."""
     rows = yield Statement(

@@ -16,6 +16,7 @@ from durable_otp.storage import executions
 from durable_otp.storage.definitions import published
 from durable_otp.storage.executions import NewExecution, Start
 from durable_otp.storage.operation import Operation, transaction
+from durable_otp.storage.payloads import refuse_unreadable
 from durable_otp.storage.schedules import as_locked, locked, write
 from durable_otp.storage.statements import Statement
 from durable_otp.workflow.json_form import encode
@@ -219,6 +220,7 @@ def _start_one(
     schedule: Schedule, slot: datetime, how: Start, running: Sequence[str]
 ) -> Operation[str | None]:
     """Start a slot's run; None when the slot is taken."""
+    refuse_unreadable(schedule.input, f"The input of schedule {schedule.name!r}")
     new = NewExecution(None if schedule.input is None else encode(schedule.input).decode())
     if not (yield from _take(schedule.name, slot, new.id, None)):
         return None
@@ -272,4 +274,9 @@ def _outcome(status: str | None) -> Outcome:
 
 def _sentence(error: dict[str, Any] | None) -> str:
     found = error or {}
-    return ": ".join(str(found[key]) for key in ("type", "message") if found.get(key))
+    return ": ".join(str(found[key]) for key in ("type", "message") if _is_told(found.get(key)))
+
+
+def _is_told(part: Any) -> bool:
+    """Return whether a part of an error is there, and not encoded."""
+    return isinstance(part, str) and part != ""

@@ -1,9 +1,9 @@
 """The named SQL statements of `sql/*.sql`.
 
 A statement begins with a line `-- name: claim`; lines `-- move: …` and `-- fenced` below it state
-facts that `tests/shape` holds against the table of moves and the lock token. The schema is written
-`durable.` (and `durable:` in names of channels) so that a statement can be pasted into psql; the
-configured one replaces it once, here.
+facts that `tests/shape` holds against the table of moves and the lock token; `-- payload: …` names
+the parameters that a codec may encode. The schema is written `durable.` (and `durable:` in names of
+channels) so that a statement can be pasted into psql; the configured one replaces it once, here.
 """
 
 import re
@@ -23,7 +23,7 @@ _TABLE_PREFIX = re.compile(r"durable(?<!\wdurable)\.(?=[a-z_])")
 _CHANNEL_PREFIX = re.compile(r"durable(?<!\wdurable):(?=[a-z_])")
 _SCHEMA_ITSELF = re.compile(r"SCHEMA durable(?<!\wSCHEMA durable)\b")
 _DIRECTORY = Path(__file__).with_name("sql")
-_NAME, _MOVE, _FENCED = "-- name: ", "-- move: ", "-- fenced"
+_NAME, _MOVE, _FENCED, _PAYLOAD = "-- name: ", "-- move: ", "-- fenced", "-- payload: "
 _PLACEHOLDER = re.compile(r"%\((\w+)\)s|%%")
 
 
@@ -46,6 +46,8 @@ class StatementText:
     moves: tuple[str, ...]
     fenced: bool
     file: str
+    payloads: tuple[str, ...] = ()
+    """The parameters that hold what users stored, which a codec may encode."""
 
 
 def in_schema(sql: str, schema: str) -> str:
@@ -90,6 +92,7 @@ class NumberedStatement:
 
     sql: bytes
     parameters: tuple[str, ...]
+    payloads: tuple[str, ...] = ()
 
 
 @cache
@@ -98,27 +101,33 @@ def numbered(schema: str) -> dict[str, NumberedStatement]:
 
     Takes 15 ms of reading, so that a process which forks others calls it before.
     """
-    return {name: _numbered(sql) for name, sql in statements(schema).items()}
+    texts = catalogue()
+    return {name: _numbered(sql, texts[name].payloads) for name, sql in statements(schema).items()}
 
 
-def _numbered(sql: str) -> NumberedStatement:
+def _numbered(sql: str, payloads: tuple[str, ...]) -> NumberedStatement:
     numbers: dict[str, int] = {}
 
     def number(found: re.Match[str]) -> str:
         name: str | None = found[1]
         return "%" if name is None else f"${numbers.setdefault(name, len(numbers) + 1)}"
 
-    return NumberedStatement(_PLACEHOLDER.sub(number, sql).encode(), tuple(numbers))
+    return NumberedStatement(_PLACEHOLDER.sub(number, sql).encode(), tuple(numbers), payloads)
 
 
 def _parse(name: str, body: str, file: str) -> StatementText:
     lines = body.splitlines()
     comments = [line for line in lines if line.startswith("--")]
-    moves = [line.removeprefix(_MOVE) for line in comments if line.startswith(_MOVE)]
     return StatementText(
         name=name,
         sql="\n".join(line for line in lines if not line.startswith("--")).strip().rstrip(";"),
-        moves=tuple(move.strip() for line in moves for move in line.split(",")),
+        moves=_listed(comments, _MOVE),
         fenced=_FENCED in comments,
         file=file,
+        payloads=_listed(comments, _PAYLOAD),
     )
+
+
+def _listed(comments: list[str], kind: str) -> tuple[str, ...]:
+    lines = [line.removeprefix(kind) for line in comments if line.startswith(kind)]
+    return tuple(name.strip() for line in lines for name in line.split(","))

@@ -13,10 +13,11 @@ from durable_otp.errors import AlreadyFinished, NoPendingInput
 from durable_otp.storage.aftermath import Ended, aftermath, ended
 from durable_otp.storage.identity import is_id, new_id
 from durable_otp.storage.operation import Operation, Row, transaction
+from durable_otp.storage.payloads import Unreadable, refuse_unreadable
 from durable_otp.storage.reports import not_found, page_limit, status_of
 from durable_otp.storage.statements import Statement
 from durable_otp.workflow.human_input import PendingInput, Question, accepted
-from durable_otp.workflow.json_form import encode
+from durable_otp.workflow.json_form import decode, encode
 from durable_otp.workflow.mailbox import Event, EventWait, Mail, Match, PendingEvent, matches
 from durable_otp.workflow.state import FINAL, State
 from durable_otp.workflow.suspension import NO_VALUE, WaitRequest
@@ -105,6 +106,7 @@ def provide_input(execution_id: str, sent: Sent) -> Operation[None]:
     """Answer an open input, and wake the execution.
 
     Raises:
+        CodecError: What it asks for is not to be read here.
         InputRejected: The answer does not fit; the input stays open.
         NoPendingInput: No input of this name is open.
         ExecutionNotFound: There is none with this id.
@@ -116,11 +118,13 @@ def provide_input(execution_id: str, sent: Sent) -> Operation[None]:
     row = next((row for row in inputs if row["name"] == sent.name), None)
     if row is None:
         raise _no_input(execution_id, sent.name, inputs)
+    for part in ("fields", "choices"):
+        refuse_unreadable(row[part], f"What input {sent.name!r} asks for")
     question = Question(row["type"], row["prompt"], row["fields"], row["choices"], row["metadata"])
-    value = accepted(question, sent.value)
-    answer = encode(value).decode()
-    yield Statement("answer_input", {"input_id": row["id"], "answer_id": sent.id, "answer": answer})
-    yield from _answer(execution_id, [Match(row["wait_id"], value, ())])
+    answer = encode(accepted(question, sent.value)).decode()
+    given = {"input_id": row["id"], "answer_id": sent.id, "answer": answer}
+    (stored,) = yield Statement("answer_input", given)
+    yield from _answer(execution_id, [Match(row["wait_id"], _as_stored(stored["answer"]), ())])
     if status is State.PENDING:
         yield Statement("remind_queue", {"id": execution_id})
 
@@ -143,7 +147,16 @@ def next_timeout() -> Operation[float | None]:
 def list_pending_inputs(execution_id: str | None, limit: int) -> Operation[list[PendingInput]]:
     """Return open inputs, of one execution or of all, the first to time out first."""
     rows = yield from _page("list_pending_inputs", execution_id, limit)
-    return [PendingInput(**row) for row in rows]
+    return [_shown_input(row) for row in rows]
+
+
+def _shown_input(row: Row) -> PendingInput:
+    """Return an open input; one that cannot be read here says so as its prompt."""
+    parts = ("prompt", "fields", "choices", "metadata")
+    unreadable = [row[part] for part in parts if isinstance(row[part], Unreadable)]
+    if unreadable:
+        row = {**row, **dict.fromkeys(parts), "prompt": unreadable[0]}
+    return PendingInput(**row)
 
 
 def list_pending_events(execution_id: str | None, limit: int) -> Operation[list[PendingEvent]]:
@@ -201,7 +214,9 @@ def _deliver(execution_id: str) -> Operation[bool]:
     waits = [
         EventWait(row["id"], row["kind"], tuple(row["names"])) for row in rows if not row["is_mail"]
     ]
-    mailbox = [Mail(row["id"], row["name"], row["payload"]) for row in rows if row["is_mail"]]
+    mailbox = [
+        Mail(row["id"], row["name"], _as_stored(row["payload"])) for row in rows if row["is_mail"]
+    ]
     found = matches(waits, mailbox)
     if not found:
         return False
@@ -209,7 +224,13 @@ def _deliver(execution_id: str) -> Operation[bool]:
     return True
 
 
+def _as_stored(text: str | None) -> Any:
+    """Return a payload in the form that it lies in, whoever has encoded it."""
+    return None if text is None else decode(text)
+
+
 def _answer(execution_id: str, found: Sequence[Match]) -> Operation[None]:
+    """Let waits be over; their answers are in the form in which they are stored."""
     taken = [(event, match.wait_id) for match in found for event in match.events]
     yield Statement(
         "deliver",

@@ -105,3 +105,24 @@ def test_a_statement_carries_its_name_and_no_other_schema(text):
     assert sql.startswith(f"/* {text.name} */")
     assert "durable." not in sql
     assert "durable:" not in sql
+
+
+# What is JSON and no payload: the package's own words, what is compared, and what the writer of a
+# batch has encoded itself. An error is a payload where it is a user's; the engine's own are not.
+NO_PAYLOADS = {
+    "dashboard_audit": {"detail"},
+    "dashboard_executions": {"contains"},
+    "publish_node": {"tree", "workflows"},
+    "write_batch": {"rows"},
+    "settle_crash": {"error"},
+    "settle_timeout": {"error"},
+    "settle_handler_crash": {"error"},
+    "settle_handler_timeout": {"error"},
+}
+
+
+@every_statement
+def test_every_parameter_that_is_json_is_a_payload_or_known_to_be_none(text):
+    cast = set(re.findall(r"%\((\w+)\)s::jsonb?\b", text.sql))
+    assert set(text.payloads) <= set(PARAMETER.findall(text.sql))
+    assert cast - set(text.payloads) <= NO_PAYLOADS.get(text.name, set())

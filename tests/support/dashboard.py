@@ -160,9 +160,9 @@ class Site:
 
 
 @contextmanager
-def served(dsn: str, schema: str, **settings: Any) -> Iterator[Site]:
+def served(dsn: str, schema: str, codecs: tuple[str, ...] = (), **settings: Any) -> Iterator[Site]:
     """Serve a dashboard on a port that is free."""
-    database = DatabaseSettings(dsn, schema)
+    database = DatabaseSettings(dsn, schema, codecs=codecs)
     server = Server(DashboardSettings(database, "127.0.0.1", 0, **settings))
     server.start()
     try:

@@ -175,7 +175,8 @@ def running(
     """Run a tree on a schema; ``settings`` are those of `Runtime`."""
     prepare(dsn, schema)
     queues = {"default": 2} if queues is None else queues
-    with _node_role(dsn, schema) as own_dsn, Durable(dsn, schema=schema) as durable:
+    codec = settings.get("codec")
+    with _node_role(dsn, schema) as own_dsn, Durable(dsn, schema=schema, codec=codec) as durable:
         runtime = Runtime(
             dsn=own_dsn, schema=schema, workflows=list(workflows), queues=queues, **settings
         )

@@ -15,6 +15,7 @@ from durable_otp.dashboard.form_values import json_of
 from durable_otp.dashboard.json_view import restored, text_of
 from durable_otp.dashboard.rendering import console_of, render
 from durable_otp.storage import dashboard
+from durable_otp.storage.payloads import Unreadable
 from durable_otp.workflow.schedule import CatchUp, Overlap, Schedule
 
 FIELDS = (
@@ -70,7 +71,14 @@ def _create(order: Order) -> Done:
 
 def _change(order: Order) -> Done:
     name, client = order.path["name"], order.console.client
-    client.update_schedule(name, **_meant(order, client.get_schedule(name).input))
+    before = client.get_schedule(name).input
+    is_kept = isinstance(before, Unreadable) and order.text("input") == text_of(before)
+    if is_kept:
+        order = order._replace(form={**order.form, "input": ""})
+    changes = _meant(order, before)
+    if is_kept:
+        del changes["input"]
+    client.update_schedule(name, **changes)
     return _done(order, name, f"Schedule {name} is changed.")
 
 

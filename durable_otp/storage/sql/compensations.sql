@@ -56,6 +56,7 @@ ORDER BY n.completed_at DESC, n.position DESC, n.id DESC;
 
 -- name: record_undone
 -- fenced
+-- payload: output, error, logs
 -- A handler's end: `completed`, or failed, and then perhaps for good (`gave_up`).
 INSERT INTO durable.step_executions
     (id, execution_id, position, path, name, type, visit, attempt, status, output, error,
@@ -77,6 +78,7 @@ RETURNING execution_id::text AS id, 'compensating' AS status, NULL::text AS pare
 -- name: undo_later
 -- move: retry_later
 -- fenced
+-- payload: error, logs
 -- An attempt of a handler failed and the next waits in the database; the status stays.
 WITH held AS (
     UPDATE durable.workflow_executions
@@ -108,9 +110,10 @@ ORDER BY s.position, s.completed_at, s.id;
 -- name: end_compensation
 -- move: finish_compensation, fail_compensation
 -- fenced
+-- payload: endings
 UPDATE durable.workflow_executions
 SET status = CASE WHEN %(has_failed)s THEN 'compensation_failed' ELSE 'compensated' END,
-    compensation_results = %(results)s::jsonb, completed_at = durable.now(),
+    compensation_results = %(endings)s::jsonb, completed_at = durable.now(),
     updated_at = durable.now(), lock_token = NULL, locked_by = NULL, locked_at = NULL, begun = NULL
 WHERE id = %(id)s::uuid AND lock_token = %(lock_token)s::uuid AND status = 'compensating'
 RETURNING id::text, status, parent_id::text,
@@ -119,6 +122,7 @@ RETURNING id::text, status, parent_id::text,
 -- name: settle_handler_crash
 -- move: retry_later
 -- fenced
+-- payload: logs
 -- A worker died in a handler: as settle_crash, but the last crash ends the handler and not the
 -- execution. Those of a handler are its rows, for another handler's begin anew. What was printed
 -- by an attempt that has its row already is not the next one's.
@@ -187,6 +191,7 @@ FROM settled;
 -- name: settle_handler_timeout
 -- move: retry_later
 -- fenced
+-- payload: logs
 -- A handler was stopped at its timeout: a failed attempt, the last one if no delay is given. When its
 -- end had been committed all the same, nothing timed out.
 WITH held AS MATERIALIZED (

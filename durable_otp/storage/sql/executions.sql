@@ -2,6 +2,7 @@
 -- sleeps until the earliest time it knows of has to learn of an earlier one.
 
 -- name: start_one
+-- payload: input
 -- The first try of one without a key: nothing can be there already, and asking would cost a quarter
 -- of it all.
 INSERT INTO durable.workflow_executions
@@ -15,6 +16,7 @@ RETURNING pg_notify('durable:queue', queue),
           CASE WHEN deadline_at IS NOT NULL THEN pg_notify('durable:timeout', '') END;
 
 -- name: start_unless_there
+-- payload: input
 -- The same for one with a key, or that was tried before. No row in the answer: it is there already.
 INSERT INTO durable.workflow_executions
     (id, workflow, version, queue, priority, input, idempotency_key, scheduled_at, deadline_at,
@@ -28,6 +30,7 @@ RETURNING pg_notify('durable:queue', queue),
           CASE WHEN deadline_at IS NOT NULL THEN pg_notify('durable:timeout', '') END;
 
 -- name: start_published
+-- payload: input
 -- One without a key, by the name of its workflow alone: the definition is looked up on the way. No
 -- row in the answer: nothing is published under that name.
 INSERT INTO durable.workflow_executions
@@ -51,6 +54,7 @@ RETURNING pg_notify('durable:queue', queue),
           CASE WHEN deadline_at IS NOT NULL THEN pg_notify('durable:timeout', '') END;
 
 -- name: start_new
+-- payload: inputs
 -- The first try of any number without keys. Each list comes as one text and is cut here, because an
 -- array would be quoted item by item: no JSON text holds the separator, and none is empty, which
 -- therefore stands for NULL. Nothing can be there already, and asking would cost a fifth of it all.
@@ -70,6 +74,7 @@ SELECT pg_notify('durable:queue', %(queue)s),
             THEN pg_notify('durable:timeout', '') END;
 
 -- name: start_executions
+-- payload: inputs
 -- The same for what may be there already, by its key or because an earlier try was committed; the
 -- answer says how many are new. The rows are written in the order of keys, so that two callers with
 -- the same keys do not wait for each other in a circle.
@@ -120,6 +125,7 @@ FOR UPDATE;
 
 -- name: cancel_executions
 -- move: cancel
+-- payload: error
 -- The rows are locked by the same transaction. A holder is told, so that it stops the step.
 WITH cancelled AS (
     UPDATE durable.workflow_executions e

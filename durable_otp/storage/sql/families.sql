@@ -40,6 +40,7 @@ WHERE id = %(id)s::uuid AND lock_token = %(lock_token)s::uuid AND status = 'runn
 FOR UPDATE;
 
 -- name: open_fan_out
+-- payload: items, input, context, results
 INSERT INTO durable.fan_outs
     (execution_id, path, visit, kind, on_error, max_concurrency, total, items, input, context,
      results, opened_at)
@@ -235,6 +236,7 @@ WITH answered AS (
 SELECT id::text, pg_notify('durable:queue', queue) FROM woken;
 
 -- name: create_called_children
+-- payload: inputs, timeout_values
 -- The children that a step calls, with the waits for them that the same transaction has written. A
 -- name that is known stands for the child that has it; a child that failed under an earlier attempt
 -- of this visit is called afresh.
@@ -307,6 +309,7 @@ ORDER BY w.ordinal;
 
 -- name: start_once
 -- fenced
+-- payload: input
 -- An execution that nobody waits for, and the note that it was started, in one statement: a body
 -- that runs again finds the note. It is nobody's child.
 WITH held AS (

@@ -11,6 +11,7 @@ WHERE e.concurrency_key = %(key)s AND e.completed_at IS NULL
   AND NOT (e.status = 'waiting' AND e.started_at IS NULL);
 
 -- name: start_held_back
+-- payload: input
 -- As `start_one`; one that has to wait for its turn begins its life waiting.
 INSERT INTO durable.workflow_executions
     (id, workflow, version, queue, priority, input, idempotency_key, concurrency_key,
@@ -54,6 +55,7 @@ WHERE workflow = %(workflow)s AND idempotency_key = %(key)s
 FOR UPDATE;
 
 -- name: put_off
+-- payload: input
 UPDATE durable.workflow_executions
 SET input = %(input)s::jsonb, queue = %(queue)s, priority = %(priority)s, updated_at = durable.now(),
     scheduled_at = durable.now() + make_interval(secs => %(quiet)s::double precision)

@@ -46,6 +46,7 @@ ORDER BY ordinal;
 
 -- name: checkpoint
 -- fenced
+-- payload: output, changes, snapshot, results, logs
 -- The workflow row is locked, not written: a claim that was lost meanwhile writes nothing.
 INSERT INTO durable.step_executions
     (id, execution_id, position, path, name, type, visit, attempt, status, output, changes, snapshot,
@@ -67,6 +68,7 @@ RETURNING id;
 -- name: complete
 -- move: complete
 -- fenced
+-- payload: output, changes, snapshot, results, logs, result
 -- The last checkpoint and the end, in one statement.
 WITH done AS (
     UPDATE durable.workflow_executions
@@ -94,6 +96,7 @@ FROM done;
 
 -- name: record_failed_attempt
 -- fenced
+-- payload: error, logs
 -- An attempt failed and the next follows in the same worker.
 INSERT INTO durable.step_executions
     (id, execution_id, position, path, name, type, visit, attempt, status, error, logs, started_at,
@@ -112,6 +115,7 @@ RETURNING id;
 -- name: retry_later
 -- move: retry_later
 -- fenced
+-- payload: error, logs
 -- An attempt failed and the next waits in the database: the slot is given back, and the retry
 -- survives any crash.
 WITH held AS (
@@ -136,6 +140,7 @@ RETURNING id;
 -- name: fail
 -- move: fail, compensate
 -- fenced
+-- payload: error, logs
 -- The last attempt failed, or the execution cannot go on at all (then no attempt is given). What has
 -- something to undo is claimed for that by its home queue.
 WITH held AS MATERIALIZED (
@@ -191,6 +196,7 @@ SELECT id::text, pg_notify('durable:queue', queue) FROM moved;
 -- name: suspend
 -- move: suspend
 -- fenced
+-- payload: waits
 -- The waits that were asked for, and the lock given back, together. A wait that an earlier run of
 -- the body asked for already keeps its due time and its question; one that timed out in an earlier
 -- attempt, or was given up by a run that did not ask for it, is opened again. What is open and was
@@ -303,6 +309,7 @@ WHERE execution_id = %(id)s::uuid AND path = %(path)s AND visit = %(visit)s;
 
 -- name: keep_once_result
 -- fenced
+-- payload: result
 -- The first result stays; whoever comes later, or repeats this, reads it.
 INSERT INTO durable.once_results (execution_id, path, visit, key, result)
 SELECT held.id, %(path)s, %(visit)s::integer, %(key)s, %(result)s::jsonb

@@ -74,6 +74,7 @@ RETURNING id::text, status, parent_id::text,
 -- name: nack
 -- move: fail, compensate
 -- fenced
+-- payload: error
 WITH held AS MATERIALIZED (
     SELECT e.id FROM durable.workflow_executions e
     WHERE e.id = %(id)s::uuid AND e.lock_token = %(lock_token)s::uuid AND e.status = 'running'
@@ -133,6 +134,19 @@ WITH held AS MATERIALIZED (
     SELECT pg_notify('durable:queue', queue) FROM (SELECT DISTINCT queue FROM released) q
 )
 SELECT r.id::text, (SELECT count(*) FROM told) AS told FROM released r;
+
+-- name: set_aside
+-- move: release
+-- fenced
+-- Given back unharmed by a worker that cannot read its payloads: for later, so that one that can comes
+-- by meanwhile. Nothing is counted, and nothing is told.
+UPDATE durable.workflow_executions
+SET status = CASE status WHEN 'running' THEN 'pending' ELSE status END,
+    scheduled_at = durable.now() + make_interval(secs => %(delay)s), updated_at = durable.now(),
+    lock_token = NULL, locked_by = NULL, locked_at = NULL, begun = NULL
+WHERE id = %(id)s::uuid AND lock_token = %(lock_token)s::uuid
+  AND status IN ('running', 'compensating')
+RETURNING id::text;
 
 -- name: status_of
 SELECT status, lock_token::text FROM durable.workflow_executions WHERE id = %(id)s::uuid;

@@ -2,6 +2,7 @@
 -- the same transaction, so that any number of schedulers make one run of it.
 
 -- name: insert_schedule
+-- payload: input
 INSERT INTO durable.scheduled_workflows
     (name, workflow, cron, timezone, input, queue, enabled, catch_up, overlap, jitter, next_run_at,
      inserted_at, updated_at)
@@ -11,6 +12,7 @@ ON CONFLICT (name) DO NOTHING
 RETURNING name, pg_notify('durable:schedule', name);
 
 -- name: declare_schedules
+-- payload: inputs
 -- What operators and the scheduler wrote is kept; the next slot too, unless it is another's.
 WITH given AS (
     SELECT * FROM unnest(
@@ -76,10 +78,12 @@ WHERE name = %(name)s AND enabled AND next_run_at <= durable.now()
 FOR NO KEY UPDATE SKIP LOCKED;
 
 -- name: write_schedule
--- The row is locked by the same transaction.
+-- payload: input
+-- The row is locked by the same transaction. An input that is the same is not written: whoever cannot
+-- read it may not be able to write it either.
 UPDATE durable.scheduled_workflows
-SET workflow = %(workflow)s, cron = %(cron)s, timezone = %(timezone)s, input = %(input)s::jsonb,
-    queue = %(queue)s, enabled = %(enabled)s, next_run_at = %(next_run_at)s,
+SET workflow = %(workflow)s, cron = %(cron)s, timezone = %(timezone)s,
+    input = CASE WHEN %(has_new_input)s THEN %(input)s::jsonb ELSE input END, queue = %(queue)s, enabled = %(enabled)s, next_run_at = %(next_run_at)s,
     last_run_at = %(last_run_at)s, last_error = %(last_error)s,
     consecutive_failures = %(consecutive_failures)s, auto_disabled_at = %(auto_disabled_at)s,
     catch_up = %(catch_up)s, overlap = %(overlap)s, jitter = %(jitter)s, updated_at = durable.now()

@@ -14,6 +14,7 @@ RETURNING lock_token::text;
 -- name: settle_crash
 -- move: retry_later, fail, compensate
 -- fenced
+-- payload: logs
 -- Count the death, record the attempt that died (unless its checkpoint had been committed), and
 -- decide: the first crash at a position runs again at once under another token (a repetition finds
 -- that in force, and does not count twice), later ones after a back-off, the last one is final.
@@ -97,6 +98,7 @@ WHERE id = %(id)s::uuid AND lock_token = %(new_token)s::uuid;
 -- name: settle_timeout
 -- move: retry_later, fail, compensate
 -- fenced
+-- payload: logs
 -- A step was stopped at its timeout: a failed attempt, not a crash. When its end, of either kind,
 -- had been committed all the same, nothing timed out and the execution runs on from there.
 WITH held AS MATERIALIZED (

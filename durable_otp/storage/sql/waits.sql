@@ -3,6 +3,7 @@
 -- ends in one way.
 
 -- name: take_event
+-- payload: payload
 -- The execution's row is locked, and the event put into its mailbox if it takes events; the answer is
 -- what status it has. The id is made before the first try, so that a repetition after a lost answer
 -- finds its own row.
@@ -23,6 +24,7 @@ SELECT EXISTS (SELECT FROM durable.events WHERE id = %(event_id)s::uuid) AS reco
 -- name: waits_and_mail
 -- The open waits for events in the order of the calls, and then what lies in the mailbox for them as
 -- it came: the first unconsumed events of each name, as many as there are waits that may take one.
+-- Payloads as they are stored: they become answers without being read.
 WITH asked AS MATERIALIZED (
     SELECT id, kind, names, row_number() OVER (ORDER BY path, visit, ordinal) AS place
     FROM durable.waits
@@ -31,7 +33,7 @@ WITH asked AS MATERIALIZED (
     SELECT found.id, wanted.name, found.payload, found.number AS place
     FROM (SELECT DISTINCT unnest(names) AS name FROM asked) AS wanted
     CROSS JOIN LATERAL (
-        SELECT e.id, e.payload, e.number
+        SELECT e.id, e.payload::text, e.number
         FROM durable.events e
         WHERE e.execution_id = %(id)s::uuid AND e.name = wanted.name AND e.consumed_at IS NULL
         ORDER BY e.number
@@ -91,8 +93,11 @@ FROM durable.workflow_executions
 WHERE id = %(id)s::uuid AND status = 'pending' AND scheduled_at <= durable.now();
 
 -- name: inputs_of
--- The open inputs of an execution in the order of the calls, and the one this caller has answered.
-SELECT i.id::text, i.wait_id::text, i.name, i.type, i.prompt, i.fields, i.choices, i.metadata,
+-- The open inputs of an execution in the order of the calls, and the one this caller has answered. A
+-- prompt that is stored in a codec's form is that form's text.
+SELECT i.id::text, i.wait_id::text, i.name, i.type, i.fields,
+       CASE WHEN i.prompt LIKE '{"$codec": %%' THEN i.prompt::jsonb ELSE to_jsonb(i.prompt) END AS prompt,
+       i.choices, i.metadata,
        i.status = 'answered' AS is_answered
 FROM durable.pending_inputs i
 JOIN durable.waits w ON w.id = i.wait_id
@@ -101,13 +106,17 @@ WHERE i.execution_id = %(id)s::uuid
 ORDER BY w.path, w.visit, w.ordinal;
 
 -- name: answer_input
+-- payload: answer
+-- The answer as it is stored is what the wait gets as well.
 UPDATE durable.pending_inputs
 SET status = 'answered', response = %(answer)s::jsonb, answer_id = %(answer_id)s::uuid,
     completed_at = durable.now()
-WHERE id = %(input_id)s::uuid AND status = 'open';
+WHERE id = %(input_id)s::uuid AND status = 'open'
+RETURNING response::text AS answer;
 
 -- name: list_pending_inputs
-SELECT i.id::text, i.execution_id::text, e.workflow, w.path AS step, i.name, i.type, i.prompt,
+SELECT i.id::text, i.execution_id::text, e.workflow, w.path AS step, i.name, i.type,
+       CASE WHEN i.prompt LIKE '{"$codec": %%' THEN i.prompt::jsonb ELSE to_jsonb(i.prompt) END AS prompt,
        i.fields, i.choices, i.metadata, w.due_at AS timeout_at, i.created_at
 FROM durable.pending_inputs i
 JOIN durable.waits w ON w.id = i.wait_id

@@ -1,0 +1,66 @@
+"""Codecs for tests: none of them is one to protect anything with."""
+
+import zlib
+from dataclasses import dataclass
+from hashlib import sha256
+
+
+@dataclass(frozen=True)
+class Veil:
+    """Hides bytes behind a stream made of its key; another key does not read them."""
+
+    name: str
+    key: str = "key"
+
+    def encode(self, data: bytes) -> bytes:
+        """Return the bytes hidden, behind a mark of the key."""
+        return self._mark() + self._hidden(data)
+
+    def decode(self, data: bytes) -> bytes:
+        """Return what was hidden."""
+        if data[:4] != self._mark():
+            raise ValueError("another key")
+        return self._hidden(data[4:])
+
+    def _mark(self) -> bytes:
+        return sha256(self.key.encode()).digest()[:4]
+
+    def _hidden(self, data: bytes) -> bytes:
+        stream = sha256(self.key.encode()).digest()
+        return bytes(each ^ stream[at % len(stream)] for at, each in enumerate(data))
+
+
+@dataclass(frozen=True)
+class Squeezed:
+    """Compresses."""
+
+    name: str = "zlib"
+
+    def encode(self, data: bytes) -> bytes:
+        """Return the bytes compressed."""
+        return zlib.compress(data)
+
+    def decode(self, data: bytes) -> bytes:
+        """Return the bytes as they were."""
+        return zlib.decompress(data)
+
+
+@dataclass(frozen=True)
+class Broken:
+    """Raises, or gives no bytes."""
+
+    name: str = "broken"
+    gives: object = None
+
+    def encode(self, data: bytes) -> bytes:
+        """Fail."""
+        if self.gives is None:
+            raise RuntimeError("the key store\nis away")
+        return self.gives  # type: ignore[return-value] - that is the mistake
+
+    decode = encode
+
+
+veil = Veil("veil-1")
+broken = Broken()
+no_codec = object()
