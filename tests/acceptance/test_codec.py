@@ -11,11 +11,13 @@ import pytest
 
 from durable_otp import (
     CodecError,
+    ConfigError,
     Context,
     Durable,
     Fatal,
     Ok,
     Retry,
+    Runtime,
     Workflow,
     WorkflowFailed,
     call_workflow,
@@ -336,3 +338,25 @@ def test_a_step_is_kept_while_the_codec_cannot_encode(postgres_dsn: str, tmp_pat
 
         assert handle.result(timeout=30)["ended"] == SECRET
         assert [step.attempt for step in handle.execution().steps] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("codec", "sentence"),
+    [
+        ("tests.support.nowhere:codec", "codec 'tests.support.nowhere:codec' cannot be found"),
+        ("tests.support.codecs:no_codec", "is no codec: it needs a name"),
+    ],
+)
+def test_a_tree_does_not_start_with_a_codec_that_is_none(
+    postgres_dsn: str, codec: str, sentence: str
+):
+    with fresh_schema(postgres_dsn) as schema:
+        runtime = Runtime(dsn=postgres_dsn, schema=schema, workflows=[child], codec=codec)
+        with pytest.raises(ConfigError, match=sentence):
+            runtime.start()
+
+
+def test_a_configuration_names_codecs_or_is_refused():
+    for wrong in ("shop", 7, ["shop.crypto:codec", object()]):
+        with pytest.raises(ConfigError, match='codec must be "module:attribute" or a list of such'):
+            Runtime(codec=wrong)

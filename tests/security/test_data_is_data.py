@@ -40,6 +40,7 @@ IMPORTERS = {
     "runtime/dashboard.py",
     "workflow/registry.py",  # the `workflows` of a configuration; `run module:attribute`
     "runtime/claims.py",  # the `adapter` of a configuration
+    "storage/codec.py",  # the `codec` of a configuration, a client or a command line
     "runtime/node.py",  # `preload`
 }
 HOSTILE = [
