@@ -51,6 +51,7 @@ def environment() -> Environment:
         "json": highlighted,
         "tier": tier,
         "spoken": wording.spoken,
+        "field_id": wording.field_id,
     }
     made.globals |= {"STATES": [state.value for state in State], "VERSION": __version__}
     return made
