@@ -9,6 +9,7 @@ from durable_otp.client import Durable
 from durable_otp.clock import monotonic
 from durable_otp.dashboard.access import Access
 from durable_otp.dashboard.live import Hub
+from durable_otp.dashboard.sightings import Sightings
 from durable_otp.errors import DatabaseUnreachable
 from durable_otp.storage.nodes import Node, live_nodes
 from durable_otp.storage.operation import Operation
@@ -50,6 +51,7 @@ class Console:
         self.hub = Hub(self.client.dsn, schema)
         self.bulk: dict[str, Any] = {}
         self.stacks: dict[str, str] = {}
+        self.sightings = Sightings()
         self._database = PooledDatabase(self.client.dsn, schema, role="dashboard", size=CONNECTIONS)
         self._kept: dict[Any, tuple[float, Any]] = {}
         self._lock = Lock()

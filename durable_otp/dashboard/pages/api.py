@@ -16,7 +16,7 @@ from durable_otp.dashboard.json_view import redacted
 from durable_otp.dashboard.pages.doctor import findings
 from durable_otp.dashboard.rendering import console_of
 from durable_otp.runtime.queue_view import queue_views
-from durable_otp.storage import dashboard
+from durable_otp.storage import dashboard, lives
 from durable_otp.storage.definitions import published
 from durable_otp.workflow.execution import as_json, instant_text
 
@@ -122,6 +122,16 @@ def _processes(request: Request) -> Any:
     return {"nodes": nodes}
 
 
+def _lives(request: Request) -> Any:
+    given = request.query_params
+    limit = _limit(given.get("limit", str(SHOWN)))
+    places = {"node_id": given.get("node"), "path": given.get("path"), "after": given.get("after")}
+    if any("\0" in (each or "") for each in places.values()):
+        raise ValueError("A place has no NUL characters.")
+    rows = console_of(request).run(lives.lives, limit=limit, **places)
+    return {"lives": rows, "after": rows[-1]["id"] if len(rows) == limit else None}
+
+
 def _doctor(request: Request) -> Any:
     return {"findings": findings(console_of(request))}
 
@@ -150,6 +160,7 @@ READS: dict[str, Answer] = {
     "/api/schedules": _schedules,
     "/api/queues": _queues,
     "/api/processes": _processes,
+    "/api/processes/log": _lives,
     "/api/doctor": _doctor,
     "/api/audit": _audit,
     "/api/bulk/{id}": _bulk,

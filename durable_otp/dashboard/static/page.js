@@ -61,6 +61,10 @@
       const words = time.dataset.ago === "since" ? ago(seconds).replace(" ago", "") : ago(seconds);
       if (time.textContent !== words) time.textContent = words;
     }
+    for (const ghost of all("[data-until]")) {
+      const since = (Date.now() + (Number.isFinite(skew) ? skew : 0) - Date.parse(ghost.dataset.until)) / 1000;
+      ghost.hidden = since > ghost.dataset.seconds;
+    }
     for (const budget of all("[data-restarted]")) {
       const since = Date.now() + (Number.isFinite(skew) ? skew : 0) - 1000 * budget.dataset.seconds;
       const spent = budget.dataset.restarted.split(" ").filter((at) => Date.parse(at) >= since).length;
