@@ -82,6 +82,7 @@ class _Reader:
     ) -> Shape:
         """Return the field of a schema under a name."""
         self.count += 1
+        own = schema if isinstance(schema, dict) else {}
         schema, nullable = self._plain(schema)
         default = schema.get("default", MISSING)
         is_left_out = optional or nullable or (not required and default in (MISSING, None))
@@ -96,13 +97,12 @@ class _Reader:
                 schema["items"], name, key, required=False, optional=False, depth=DEEPEST
             )
             kind, members = ("list", (item,)) if item.kind in _SINGLE else ("json", ())
-        label = schema.get("title") if key else ""
         return Shape(
             name=name,
             key=key,
-            label=label if isinstance(label, str) and label else key,
+            label=_label(own, key),
             kind=kind,
-            hint=str(schema.get("description") or "")[:300] if key else "",
+            hint=str(own.get("description") or "")[:300] if key else "",
             needed=required,
             required=required and not optional and not nullable,
             nullable=nullable,
@@ -172,6 +172,12 @@ class _Reader:
         if kind == "string":
             return _TEXTS.get(str(schema.get("format")), "text"), ()
         return _plain_kind(schema, kind), ()
+
+
+def _label(own: Mapping[str, Any], key: str) -> str:
+    """Return what a field is called: by itself, not by the type that it refers to."""
+    title = own.get("title")
+    return title if isinstance(title, str) and title else key.replace("_", " ").capitalize()
 
 
 def _plain_kind(schema: Mapping[str, Any], kind: Any) -> str:

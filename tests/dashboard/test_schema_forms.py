@@ -64,7 +64,8 @@ def test_a_type_has_a_field_of_the_right_kind_for_each_of_its_own_in_their_order
         "extras": "json",
         "api_key": "password",
     }
-    assert member(SHAPE, "weight").label == "Weight"
+    labels = [member(SHAPE, key).label for key in ("weight", "to", "back_to", "size")]
+    assert labels == ["Weight", "To", "Back to", "Size"]
     assert [each.key for each in SHAPE.members if each.required] == ["weight", "to"]
 
 
