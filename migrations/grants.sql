@@ -11,7 +11,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON
     durable.waits, durable.events, durable.once_results, durable.pending_inputs,
     durable.scheduled_workflows, durable.schedule_slots, durable.definitions, durable.nodes,
     durable.queue_managers, durable.queues, durable.queue_limits, durable.commands,
-    durable.subscriptions, durable.dashboard_audit
+    durable.subscriptions, durable.dashboard_audit, durable.process_lives
     TO durable_runtime;
 GRANT EXECUTE ON FUNCTION durable.open_moves(), durable.close_moves() TO durable_runtime;
 GRANT EXECUTE ON FUNCTION
@@ -58,5 +58,5 @@ GRANT SELECT ON
     durable.waits, durable.events, durable.once_results, durable.pending_inputs,
     durable.scheduled_workflows, durable.schedule_slots, durable.definitions, durable.nodes,
     durable.queue_managers, durable.queues, durable.queue_limits, durable.commands,
-    durable.subscriptions, durable.dashboard_audit
+    durable.subscriptions, durable.dashboard_audit, durable.process_lives
     TO durable_reader;

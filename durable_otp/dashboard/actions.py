@@ -45,7 +45,14 @@ Perform = Callable[[Order], Done]
 Back = Callable[[Order], str]
 
 
-def action(path: str, verb: str, perform: Perform, *, back: Back | None = None) -> Route:
+class Action(Route):
+    """The route of an action, with what it does, for those who ask for it in another way."""
+
+    verb: str
+    perform: Perform
+
+
+def action(path: str, verb: str, perform: Perform, *, back: Back | None = None) -> Action:
     """Return the route of an action.
 
     Args:
@@ -63,26 +70,31 @@ def action(path: str, verb: str, perform: Perform, *, back: Back | None = None) 
         console = console_of(request)
         path_values = {key: str(value) for key, value in request.path_params.items()}
         order = Order(console, form, path_values, session.person.name)
-        done, kind = await run_in_threadpool(_done, verb, perform, order)
-        then = back(order) if back and kind == "failed" else done.then
+        done, error = await run_in_threadpool(attempt, verb, perform, order)
+        then = done.then
+        if back and error is not None:
+            then = await run_in_threadpool(back, order)
         response = go(request, _next(form, then))
-        say(request, response, Notice(kind, done.sentence))
+        say(request, response, Notice("failed" if error else "done", done.sentence))
         return response
 
-    return Route(path, endpoint, methods=["POST"], name=verb)
+    made = Action(path, endpoint, methods=["POST"], name=verb)
+    made.verb, made.perform = verb, perform
+    return made
 
 
-def _done(verb: str, perform: Perform, order: Order) -> tuple[Done, Any]:
-    """Do it, and write down who did what and what became of it."""
+def attempt(verb: str, perform: Perform, order: Order) -> tuple[Done, Exception | None]:
+    """Do it, and write down who did what and what became of it; return that, and the refusal."""
+    refusal: Exception | None = None
     try:
-        done, kind = perform(order), "done"
+        done = perform(order)
     except (DurableError, ValueError, TypeError) as error:
-        done, kind = Done(" ".join(order.path.values()), str(error)), "failed"
-    outcome = "done" if kind == "done" else f"refused: {done.sentence}"
+        done, refusal = Done(" ".join(order.path.values()), str(error)), error
+    outcome = "done" if refusal is None else f"refused: {done.sentence}"
     deed = Deed(order.actor, verb, done.target, outcome, dict(done.detail or {}))
     order.console.run(audit, deed)
     order.console.hub.tell("audit")
-    return done, kind
+    return done, refusal
 
 
 async def _form(request: Request) -> Form:

@@ -7,18 +7,19 @@ from contextlib import asynccontextmanager
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from durable_otp.dashboard.access import Access
 from durable_otp.dashboard.console import Console, Limits, TookTooLong
-from durable_otp.dashboard.guard import Guard, Refused
+from durable_otp.dashboard.guard import Guard, Refused, is_api
 from durable_otp.dashboard.pages import routes
 from durable_otp.dashboard.rendering import render
 from durable_otp.errors import DatabaseUnreachable, DurableError, ExecutionNotFound, MigrationError
 from durable_otp.events import emit
+from durable_otp.storage import dashboard
 from durable_otp.storage.codec import CodecChoice
 from durable_otp.storage.pool import known_dsn
 
@@ -58,6 +59,7 @@ def app(
         routes=[
             *routes(),
             Route("/healthz", lambda _: PlainTextResponse("ok\n")),
+            Route("/readyz", _ready),
             Mount("/static", _Static(packages=[("durable_otp.dashboard", "static")])),
         ],
         middleware=[Middleware(Guard, access=access), Middleware(_Shield)],
@@ -76,6 +78,16 @@ def app(
     )
     made.state.console = console
     return made
+
+
+def _ready(request: Request) -> Response:
+    """Say whether the database answers; asked once a second, however often this is."""
+    console: Console = request.app.state.console
+    try:
+        console.kept("ready", lambda: console.run(dashboard.now))
+    except (DatabaseUnreachable, MigrationError, TookTooLong):
+        return PlainTextResponse("The database does not answer.\n", 503)
+    return PlainTextResponse("ok\n")
 
 
 class _Shield:
@@ -113,6 +125,8 @@ class _Static(StaticFiles):
 
 
 def _page(request: Request, status: int, title: str, sentence: str) -> Response:
+    if is_api(request):
+        return JSONResponse({"error": sentence}, status)
     return render(request, "error.html", status=status, title=title, sentence=sentence)
 
 

@@ -9,6 +9,7 @@ from durable_otp.client import Durable
 from durable_otp.clock import monotonic
 from durable_otp.dashboard.access import Access
 from durable_otp.dashboard.live import Hub
+from durable_otp.dashboard.sightings import Sightings
 from durable_otp.errors import DatabaseUnreachable
 from durable_otp.storage.codec import CodecChoice
 from durable_otp.storage.nodes import Node, live_nodes
@@ -60,6 +61,7 @@ class Console:
         self.hub = Hub(self.client.dsn, schema)
         self.bulk: dict[str, Any] = {}
         self.stacks: dict[str, str] = {}
+        self.sightings = Sightings()
         self._database = PooledDatabase(
             self.client.dsn,
             schema,

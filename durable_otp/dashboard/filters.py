@@ -18,6 +18,10 @@ FAILED = tuple(FINAL - {State.COMPLETED} | {State.COMPENSATING})
 STUCK = {"1m": 60, "10m": 600, "1h": 3600, "24h": 86_400}
 TEXTS = ("workflow", "queue", "step", "error")
 _NOT_HEX = re.compile(r"[^0-9a-f-]")
+PARAMETERS = (
+    *("workflow", "queue", "step", "error", "status", "range", "from", "to", "id", "parent"),
+    *("contains", "stuck", "retrying", "children"),
+)
 _LONGEST = 200
 
 
@@ -120,6 +124,28 @@ def asked(given: Mapping[str, str]) -> Asked:
         children=given.get("children") == "1",
         problem=problem,
     )
+
+
+def asked_exactly(given: Mapping[str, str]) -> Asked:
+    """Return what an address asks for, of a program, which is told what it has got wrong.
+
+    Raises:
+        ValueError: Something in it is nothing that can be asked.
+    """
+    wanted = asked(given)
+    if wanted.problem:
+        raise ValueError(wanted.problem)
+    unknown = sorted(given.keys() - set(PARAMETERS))
+    if unknown:
+        raise ValueError(
+            f"There is no parameter {unknown[0]!r}; there are {', '.join(PARAMETERS)}."
+        )
+    understood = wanted.query()
+    for key, value in given.items():
+        is_part = key == "status" and len(value.split(",")) != len(wanted.statuses)
+        if value.strip() not in ("", "0") and (key not in understood or is_part):
+            raise ValueError(f"{key}={value[:80]} is nothing that can be asked for.")
+    return wanted
 
 
 def instant(text: str) -> datetime | None:

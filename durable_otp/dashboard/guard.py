@@ -9,7 +9,7 @@ from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from durable_otp.dashboard.access import COOKIE, Access, Person, Session
@@ -27,7 +27,8 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }
-OPEN_TO_ALL = ("/static/", "/login", "/healthz")
+OPEN_TO_ALL = ("/static/", "/login", "/healthz", "/readyz")
+API = "/api/"
 READING = ("GET", "HEAD")
 PROOF = "proof"
 LONGEST_BODY = 4 * 1024**2
@@ -73,9 +74,10 @@ class Guard:
     def _answer(self, request: Request) -> Response | None:
         """Return the answer to a request that may not come through."""
         if not self._access.admits(request.headers.get("host", "")):
-            return _plain("This dashboard is not reached by this name; see [dashboard] hosts.", 421)
+            words = "This dashboard is not reached by this name; see [dashboard] hosts."
+            return _said(request, words, 421)
         if request.method not in READING and not _from_here(request):
-            return _plain("Another site may not send this.", 403)
+            return _said(request, "Another site may not send this.", 403)
         session = self._session(request)
         request.scope["session"] = session
         if session is None and not local_path(request).startswith(OPEN_TO_ALL):
@@ -114,7 +116,7 @@ class Guard:
             asked = local_path(request) + (f"?{request.url.query}" if request.url.query else "")
             base = request.scope.get("root_path", "")
             return RedirectResponse(f"{base}/login?next={quote(asked, safe='')}", 303)
-        return _plain("Sign in first.", 401)
+        return _said(request, "Sign in first.", 401)
 
     def _set_cookie(self, request: Request, session: Session) -> str:
         return session_cookie(request, self._access.cookie(session))
@@ -160,5 +162,12 @@ def _from_here(request: Request) -> bool:
     return origin is None or urlsplit(origin).netloc == request.headers.get("host")
 
 
-def _plain(sentence: str, status: int) -> Response:
+def is_api(request: Request) -> bool:
+    """Return whether a program asks, which is answered in JSON."""
+    return local_path(request).startswith(API)
+
+
+def _said(request: Request, sentence: str, status: int) -> Response:
+    if is_api(request):
+        return JSONResponse({"error": sentence}, status)
     return PlainTextResponse(f"{sentence}\n", status)

@@ -51,6 +51,7 @@ def environment() -> Environment:
         "json": highlighted,
         "tier": tier,
         "spoken": wording.spoken,
+        "field_id": wording.field_id,
     }
     made.globals |= {"STATES": [state.value for state in State], "VERSION": __version__}
     return made
@@ -100,7 +101,7 @@ def go(request: Request, path: str) -> Response:
 def _url_of(request: Request) -> Any:
     base = request.scope.get("root_path", "")
 
-    def url(path: str, **query: Any) -> str:
+    def url(path: str, /, **query: Any) -> str:
         """Return a path of this dashboard, wherever it is mounted; what is None is left out."""
         given = {key: value for key, value in query.items() if value not in (None, "", [])}
         if path.startswith("/static/"):

@@ -1,7 +1,7 @@
 """A node's published tree as the rows of a table, each knowing its depth. Pure."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -64,6 +64,25 @@ class TreeRow:
             paused = " · paused" if process.get("paused") else ""
             return f"{process.get('busy') or 0} of {process.get('concurrency') or 0} busy{paused}"
         return "idle" if process["role"] == "worker" and process["status"] == "up" else ""
+
+
+def with_ghosts(
+    rows: list[TreeRow], ended: Sequence[Mapping[str, Any]]
+) -> list[TreeRow | Mapping[str, Any]]:
+    """Return the rows with those that died just now, each below who is in its place now.
+
+    Who has nobody in its place comes below its supervisor, and at the end when that is gone too.
+    """
+    places = {row.path for row in rows}
+    below: dict[str, list[Mapping[str, Any]]] = {}
+    for life in ended:
+        parent = life["path"].rpartition("/")[0] or ROOT
+        place = next((path for path in (life["path"], parent) if path in places), ROOT)
+        below.setdefault(place, []).append(life)
+    found: list[TreeRow | Mapping[str, Any]] = []
+    for row in rows:
+        found += [row, *below.get(row.path, ())]
+    return found
 
 
 def rows_of(tree: dict[str, Any] | None) -> list[TreeRow]:

@@ -63,3 +63,8 @@ def size(value: float | None) -> str:
 def spoken(word: Any) -> str:
     """Return a name of ours as words."""
     return str(word).replace("_", " ")
+
+
+def field_id(name: str) -> str:
+    """Return a field's name as an element's id: no two names have the same."""
+    return "".join(c if c.isascii() and c.isalnum() else f"_{ord(c):x}_" for c in name)

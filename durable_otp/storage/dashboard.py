@@ -254,6 +254,15 @@ def queue_load() -> Operation[dict[str, Row]]:
     return found
 
 
+@transaction
+def queue_rates(seconds: float, most: int) -> Operation[dict[str, float]]:
+    """Return how many families a minute have ended lately, by queue."""
+    yield from _patience()
+    given = {"seconds": seconds, "most": most, "statuses": sorted(FINAL)}
+    rows = yield Statement("dashboard_queue_rates", given)
+    return {row["queue"]: row["per_minute"] for row in rows}
+
+
 def last_slots(schedules: Sequence[str], most: int) -> Operation[dict[str, list[Row]]]:
     """Return the last slots of each of these schedules, the oldest first."""
     found: dict[str, list[Row]] = {name: [] for name in schedules}

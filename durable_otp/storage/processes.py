@@ -31,6 +31,7 @@ class Process:
     execution_id: str | None
     workflow: str | None
     step: str | None
+    last_exit: str | None = None
 
     def answers_to(self, name: str) -> bool:
         """Return whether somebody who says this may mean it."""
@@ -68,6 +69,7 @@ def _below(node_id: str, shown: dict[str, Any], path: str, queue: str | None) ->
         execution_id=shown.get("execution_id"),
         workflow=shown.get("workflow"),
         step=shown.get("step"),
+        last_exit=shown.get("last_exit"),
     )
     for child in shown.get("children") or ():
         below = str(child["id"]) if path == ROOT else f"{path}/{child['id']}"

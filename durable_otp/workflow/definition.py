@@ -100,6 +100,7 @@ class Definition:
 
     def description(self) -> dict[str, Any]:
         """Return the published form: what clients and other nodes may know of it, as JSON."""
+        schema = input_type.json_schema(self.input)
         return {
             "name": self.name,
             "version": self.version,
@@ -109,6 +110,7 @@ class Definition:
             "max_crashes": self.max_crashes,
             "max_jumps": self.max_jumps,
             "input": None if self.input is None else _type_name(self.input),
+            **({} if schema is None else {"input_schema": schema}),
             "nodes": [node.description() for node in self.nodes],
             "on_failure": failure_hook.described(self.on_failure),
             "compensations": [each.description() for each in self.compensations],

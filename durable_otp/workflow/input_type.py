@@ -5,16 +5,20 @@ only if it comes back as it was: a validator that changes its own result would o
 the start and do something else in the worker.
 """
 
+import warnings
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import ValidationError
 
-from durable_otp.errors import DefinitionError, InvalidInput
+from durable_otp.errors import DefinitionError, InvalidInput, SerializationError
 from durable_otp.workflow.json_form import MAX_BYTES, canonical, encode
 
 if TYPE_CHECKING:  # dear to import, and not needed by workflows without a type
     from pydantic import TypeAdapter
+
+LONGEST_SCHEMA = 64 * 1024
+"""Bytes of JSON; a type that takes more to describe is shown as any JSON."""
 
 
 def check_type(input_type: Any, subject: str, *, complete: bool = False) -> None:
@@ -80,6 +84,52 @@ def restore(input_type: Any, form: Any, *, workflow: str) -> Any:
             f"The stored input of workflow {workflow!r} does not fit its type any more: "
             f"{_sentence(error)}."
         ) from error
+
+
+def json_schema(input_type: Any) -> dict[str, Any] | None:
+    """Return the JSON schema of a type's stored form, for those who cannot import it.
+
+    Its fields have the names that ``Execution.input`` shows; ``x-order`` names those of an object
+    in the order of the type, which jsonb does not keep. None where a type has no schema that can
+    be written down.
+    """
+    if input_type is None:
+        return None
+    try:
+        return _cached_schema(input_type)
+    except TypeError:  # as below
+        return _new_schema(input_type)
+
+
+@lru_cache(maxsize=256)
+def _cached_schema(input_type: Any) -> dict[str, Any] | None:
+    return _new_schema(input_type)
+
+
+def _new_schema(input_type: Any) -> dict[str, Any] | None:
+    from pydantic.errors import PydanticUserError  # noqa: PLC0415 - as above
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a default without a JSON form is left out
+            schema = _adapter(input_type).json_schema(by_alias=False)
+        ordered = _ordered(schema)
+        form: dict[str, Any] = canonical(ordered, what="schema", max_bytes=LONGEST_SCHEMA)
+    except (PydanticUserError, SerializationError, ValueError, KeyError, RecursionError):
+        return None
+    return form
+
+
+def _ordered(schema: Any) -> Any:
+    """Return a schema in which every object says the order of its properties."""
+    if isinstance(schema, list):
+        return [_ordered(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {key: _ordered(each) for key, each in schema.items()}
+    properties = schema.get("properties")
+    is_object = schema.get("type") == "object" and isinstance(properties, dict)
+    return found | {"x-order": list(properties)} if is_object and properties else found
 
 
 def _read_back(adapter: "TypeAdapter[Any]", form: Any, workflow: str) -> Any:

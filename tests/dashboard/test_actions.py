@@ -53,10 +53,22 @@ def test_a_wrong_answer_is_refused_in_a_sentence_and_the_question_stays(site, tr
     assert "Field &#39;amount&#39; is required." in site.do(path, name="question")
     assert "must be a number" in site.do(path, name="question", **{"field-0": "x"})
     assert "asks for no input" in site.do(path, name="another")
+    back = site.do(path, name="question", **{"field-0": "12 or so", "field-3": "1"})
+    assert 'value="12 or so"' in back
+    assert '<option value="1" selected>nine</option>' in back
+    assert "is not JSON" in site.do(path, name="question", **{"as": "json", "json": "{"})
     assert asking.status() == "waiting"
     assert any(
         outcome.startswith("refused") for _, who, outcome in audited(site) if who == asking.id
     )
+
+
+def test_an_answer_may_be_json(site, tree):
+    asking = begun(tree, "asking", {"type": "form", "parts": ASKED["form"]}, "waiting")
+    sent = {"as": "json", "json": '{"amount": 7.5, "size": "s"}'}
+    assert "Answered" in site.do(f"/executions/{asking.id}/input", name="question", **sent)
+    answer = tree.until(asking, "completed", timeout=60).output["answer"]
+    assert (answer["amount"], answer["size"]) == (7.5, "s")
 
 
 def test_an_event_is_sent(site, tree):

@@ -11,7 +11,9 @@ from tests.support.waiting import wait_until
 PAGES = (
     "/", "/workflows", "/workflows/shapes", "/executions", "/executions?contains=word%3Dx&step=z",
     "/inputs", "/schedules", "/schedules/new", "/schedules/hourly/edit", "/queues", "/processes",
-    "/doctor", "/audit", "/settings", "/nowhere",
+    "/doctor", "/audit", "/settings", "/nowhere", "/processes/log", "/processes/lanes",
+    "/processes?watch=1", "/workflows/typed",
+    "/workflows/typed?input=%7B%22weight%22%3A99%7D&checked=1",
 )  # fmt: skip
 TABS = ("", "/flow", "/timeline", "/logs", "/data", "/history", "/events", "/family")
 LOOKS = {
@@ -231,3 +233,78 @@ def test_a_form_is_sent_once_and_its_button_says_that_it_is_on_its_way(browser):
     browser.press(Keys.ENTER)
     assert button.get_attribute("aria-busy") == "true"
     assert browser.driver.execute_script("return window.sent") == 1
+
+
+def entered(browser, words, *, most=160):
+    """Go to a button by Tab and press it."""
+    browser.tab_to(words, most)
+    browser.press(Keys.ENTER)
+
+
+def scheduled(tree, name):
+    if not any(each.name == name for each in tree.durable.list_schedules()):
+        tree.durable.create_schedule(name, "waiting", "0 0 * * *", input={}, enabled=False)
+
+
+def test_a_workflow_is_started_by_keys_with_the_fields_of_its_type(browser, tree):
+    browser.open("/workflows/typed?input=%7B%7D")  # else the newest one's input is filled in
+    for name, value in (("field/weight", "12"), ("field/to/city", "Ulm"), ("field/labels", "a")):
+        browser.tab_to(name)
+        browser.press(*value)
+    entered(browser, "Another entry")
+    browser.press(*"b")
+    browser.driver.execute_script("document.querySelector('details.fallback').open = false")
+    entered(browser, "Start ")
+    browser.sees("Started typed")
+    id_ = browser.driver.current_url.rpartition("/")[2]
+    given = tree.durable.get_execution(id_).input
+    assert (given["weight"], given["to"], given["labels"]) == (12, {"city": "Ulm"}, ["a", "b"])
+
+
+@pytest.mark.slow  # many tabs on a busy machine
+def test_a_schedule_is_backfilled_and_deleted_by_keys(browser, tree):
+    scheduled(tree, "by keys alone")
+    browser.open("/schedules")
+    entered(browser, "Backfill by keys alone")
+    browser.press("01012026", Keys.TAB, "1200AM")  # a dialog begins with its first field
+    browser.tab_to("to")
+    browser.press("01042026", Keys.TAB, "1200AM")
+    entered(browser, "Start them")
+    browser.sees("runs of by keys alone")
+    browser.open("/schedules")
+    entered(browser, "Delete by keys alone")
+    browser.press(Keys.ESCAPE)
+    assert any(each.name == "by keys alone" for each in tree.durable.list_schedules())
+    entered(browser, "Delete by keys alone")
+    entered(browser, "Delete it")
+    browser.sees("is deleted")
+    assert all(each.name != "by keys alone" for each in tree.durable.list_schedules())
+
+
+@pytest.mark.slow  # many tabs on a busy machine
+def test_a_queue_is_paused_resumed_and_scaled_by_keys(browser, tree):
+    browser.open("/queues")
+    entered(browser, "Pause other")
+    browser.sees("Queue other is paused")
+    entered(browser, "Resume other")
+    browser.sees("Queue other goes on")
+    browser.tab_to("Pause other")
+    browser.tab_to("concurrency")
+    browser.press("2", Keys.ENTER)
+    browser.sees("Queue other runs 2 at once")
+    scaled = lambda: tree.child("queue other")["concurrency"] == 2  # noqa: E731
+    wait_until(scaled, what="the manager that was told")
+    tree.durable.scale_queue("other", 1)
+
+
+@pytest.mark.slow  # many tabs on a busy machine
+def test_a_process_is_restarted_and_killed_by_keys(browser, tree):
+    for verb, said in (("Restart", "was restarted"), ("Kill", "was killed")):
+        pid = tree.child("wait_timeouts")["pid"]
+        browser.open("/processes")
+        entered(browser, "Orders to wait timeouts")
+        entered(browser, f"{verb} wait timeouts")
+        browser.sees(said)
+        assert tree.replaced("wait_timeouts", pid)["pid"] != pid
+    browser.sees("ended")
+    assert browser.driver.find_elements("css selector", "tr.ghost")

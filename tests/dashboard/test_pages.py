@@ -15,7 +15,7 @@ from tests.support.tree import prepare
 
 PAGES = (
     "/", "/workflows", "/executions", "/inputs", "/schedules", "/queues", "/processes", "/doctor",
-    "/audit", "/settings",
+    "/audit", "/settings", "/processes/log", "/processes/lanes",
 )  # fmt: skip
 TABS = ("", "/flow", "/timeline", "/logs", "/data", "/history", "/events", "/family")
 

@@ -75,6 +75,62 @@ def test_a_process_that_has_been_replaced_is_left_alone(site, tree):
 def test_processes_are_measured_each_second_while_somebody_asks_for_it(site, tree):
     def measured():
         text = site.page("/processes?watch=1")
-        return re.search(r'<td class="num">\d+\.\d MB</td>', text)
+        return re.search(r'<td class="num nowrap">(?:<svg.*?</svg> )?\d+\.\d MB</td>', text)
 
     wait_until(measured, what="the memory of a process")
+
+
+def test_a_death_is_a_ghost_for_a_while_and_stays_in_the_log(site, tree):
+    node, pid = node_of(tree), tree.child("zombie_recovery")["pid"]
+    site.do(f"/processes/{node}/kill", path="zombie_recovery", pid=pid)
+    fresh = tree.replaced("zombie_recovery", pid)["pid"]
+
+    def rows(path):
+        """Return the log of a place as (pid, how it ended)."""
+        text = site.page(f"/processes/log?node={node}&path={path}")
+        row = r'<td class="num mono">(\d+)</td>.*?title="([^"]*)"'
+        return re.findall(row, text, re.DOTALL)
+
+    wait_until(
+        lambda: {str(pid), str(fresh)} <= {each for each, _ in rows("zombie_recovery")},
+        what="both lives in the log",
+    )
+    ended = dict(rows("zombie_recovery"))
+    assert "killed" in ended[str(pid)]
+    assert ended[str(fresh)] == ""
+    (row,) = tree.sql(
+        "SELECT ended_at >= ready_at AS was_ready FROM {s}.process_lives"
+        f" WHERE path = 'zombie_recovery' AND pid = {pid}"
+    )
+    assert row["was_ready"]
+    tree.sql(f"UPDATE {{s}}.process_lives SET ended_at = now() WHERE pid = {pid}")
+    page = site.page("/processes")
+    ghost = re.search(rf'<tr class="ghost"(?:(?!</tr>).)*<s>{pid}</s>.*?</tr>', page, re.DOTALL)
+    assert ghost is not None
+    assert "killed" in ghost[0]
+    tree.sql(
+        "UPDATE {s}.process_lives SET ended_at = now() - interval '31 s'"
+        " WHERE ended_at IS NOT NULL RETURNING id"
+    )
+    assert f"<s>{pid}</s>" not in site.page("/processes")
+
+
+def test_a_worker_s_lane_shows_what_it_was_seen_at(site, tree):
+    for worker in tree.workers("default"):
+        wait_until(
+            lambda name=f"default/{worker['id']}": f"<code>{name}</code>" in
+            site.page("/processes/lanes"),
+            what="its lane",
+        )  # fmt: skip
+
+
+def test_a_queue_says_how_many_end_a_minute(site, tree):
+    handle = tree.durable.start("failing", {"word": "x", "tame": True}, queue="other")
+    tree.until(handle, "completed", timeout=60)
+
+    def rate():
+        text = site.page("/queues")
+        other = text[text.index(">other</h2>") :]
+        return float(re.search(r"<b>([\d.]+)</b><span>ended a minute", other)[1])
+
+    assert wait_until(rate, what="its rate") > 0

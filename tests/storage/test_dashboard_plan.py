@@ -7,6 +7,7 @@ from durable_otp.storage import dashboard
 from durable_otp.storage.dashboard import Facets
 from durable_otp.storage.database import Database
 from durable_otp.storage.reports import Filters
+from durable_otp.workflow.state import FINAL
 from tests.storage.test_claims_plan import explained
 from tests.storage.test_lists_plan import PAGE, crowded
 from tests.support.postgres import fresh_schema
@@ -54,6 +55,13 @@ def test_what_can_have_no_error_is_not_looked_at(crowded):
 def test_a_count_goes_no_further_than_it_says(crowded):
     parameters = {**(Facets().parameters() or {}), "most": 1001, "window": 1001}
     _, blocks = explained(crowded, "dashboard_count", "force_custom_plan", **parameters)
+    assert blocks < 400
+
+
+def test_what_ends_a_minute_is_counted_among_the_newest_alone(crowded):
+    given = {"seconds": 1e9, "most": 50, "statuses": sorted(FINAL)}
+    plan, blocks = explained(crowded, "dashboard_queue_rates", "force_custom_plan", **given)
+    assert "Seq Scan" not in plan
     assert blocks < 400
 
 
@@ -125,6 +133,13 @@ def test_a_search_goes_through_all_in_parts_and_leaves_nothing_out(ask, words):
         assert found.about >= ALIVE
     assert [row["workflow"] for row in rows] == ["many"]
     assert parts == 7  # 6,202 executions, a thousand at a time
+
+
+def test_queues_say_how_many_end_a_minute(ask):
+    exact, sampled = ask(dashboard.queue_rates, 1e6, 1000), ask(dashboard.queue_rates, 1e6, 10)
+    assert exact["q"] == pytest.approx(201 * 60 / 1e6)
+    assert sampled["q"] > exact["q"]  # all ended at once, and lately
+    assert ask(dashboard.queue_rates, 0.0, 1000) == {}
 
 
 def test_a_search_among_what_lives_counts_what_lives(ask):

@@ -5,9 +5,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from enum import Enum
 from typing import Any, Self
 
 import httpx
+from pydantic import BaseModel, Field
 
 from durable_otp import Retry, Workflow, wait_for_event
 from durable_otp.dashboard.live import Hub
@@ -37,7 +41,46 @@ ASKED: dict[str, dict[str, Any]] = {
 
 def workflows() -> list[Workflow]:
     """Return what the tests run: one that asks, one that fails, one of every kind of node."""
-    return [_asking(), _failing(), _shapes(), _waiting(), _calling()]
+    return [_asking(), _failing(), _shapes(), _waiting(), _calling(), _typed()]
+
+
+class Size(Enum):
+    """A choice."""
+
+    SMALL = "s"
+    LARGE = "l"
+
+
+class Address(BaseModel):
+    """An object in an object."""
+
+    city: str = Field(min_length=2)
+    zip: str | None = None
+
+
+class Parcel(BaseModel):
+    """One of every kind of field."""
+
+    weight: int = Field(ge=1, le=50, title="Weight", description="In kilograms.")
+    to: Address
+    back_to: Address | None = None
+    size: Size = Size.SMALL
+    fragile: bool = False
+    price: Decimal | None = None
+    pickup: date | None = None
+    labels: list[str] = []
+    extras: dict[str, int] = {}
+    api_key: str = "none"
+
+
+def _typed() -> Workflow:
+    typed = Workflow("typed", input=Parcel)
+
+    @typed.step
+    def take(ctx):
+        return {"city": ctx.input.to.city, "heavy": ctx.input.weight > 20}
+
+    return typed
 
 
 def _asking() -> Workflow:

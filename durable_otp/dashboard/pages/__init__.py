@@ -3,6 +3,8 @@
 from starlette.routing import BaseRoute
 
 from durable_otp.dashboard.pages import (
+    api,
+    api_actions,
     audit,
     bulk,
     doctor,
@@ -31,4 +33,4 @@ def routes() -> list[BaseRoute]:
         schedules,        queues, processes, doctor, audit, settings, palette, stream, sign_in,
     ):  # fmt: skip
         found += page.ROUTES
-    return found
+    return [*api.ROUTES, *api_actions.beside(found), *found]

@@ -16,9 +16,12 @@ SILENCES = 2
 
 def doctor(request: Request) -> Response:
     """Show what is stuck, lost, late or misconfigured."""
-    console = console_of(request)
-    found = console.kept("doctor", lambda: _found(console), seconds=5.0)
-    return render(request, "doctor.html", findings=found)
+    return render(request, "doctor.html", findings=findings(console_of(request)))
+
+
+def findings(console: Console) -> list[Finding]:
+    """Return what is wrong; asked anew every few seconds."""
+    return console.kept("doctor", lambda: _found(console), seconds=5.0)
 
 
 def _bounds(console: Console) -> Bounds:

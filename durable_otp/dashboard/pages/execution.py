@@ -102,6 +102,7 @@ def _summary(request: Request, found: Execution, _: dict[str, Any]) -> dict[str,
             for wait in (console.run(dashboard.waits_of, found.id) if is_waiting else ())
             if wait["status"] == "open"
         ],
+        "answered": {**request.query_params, "id": found.id},
     }
 
 

@@ -1,6 +1,7 @@
 """What people are asked, each with the form that answers it; and what waits for events."""
 
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,6 +15,8 @@ from durable_otp.errors import NoPendingInput
 from durable_otp.workflow.human_input import TYPES
 
 SHOWN = 50
+LONGEST_TYPED = 10_000
+"""Characters in an address."""
 
 
 def inputs(request: Request) -> Response:
@@ -30,6 +33,7 @@ def inputs(request: Request) -> Response:
         kind=kind if kind in TYPES else None,
         kinds=TYPES,
         total=len(asked),
+        answered={},
     )
 
 
@@ -39,9 +43,19 @@ def _answer(order: Order) -> Done:
     asked = next((each for each in open_inputs if each.name == name), None)
     if asked is None:
         raise NoPendingInput(f"Execution {short_id(id_)} asks for no input {name!r} any more.")
-    answer = answer_of(asked, order.form)
+    as_json = order.text("as") == "json"
+    answer = json_of(order.text("json"), "The answer") if as_json else answer_of(asked, order.form)
     order.console.client.provide_input(id_, name, answer)
     return Done(id_, f"Answered “{name}” of {asked.workflow}.", None, {"input": name})
+
+
+def _question(order: Order) -> str:
+    """Return the page of the question, with what was typed into its form."""
+    typed = {key: value for key, value in order.form.items() if key.startswith("field-")}
+    typed |= {key: order.text(key) for key in ("name", "as", "answer", "json")}
+    path = f"/executions/{quote(order.path['id'], safe='')}"
+    query = urlencode({key: value for key, value in typed.items() if value}, doseq=True)
+    return f"{path}?{query}" if len(query) <= LONGEST_TYPED else path
 
 
 def _send(order: Order) -> Done:
@@ -53,6 +67,6 @@ def _send(order: Order) -> Done:
 
 ROUTES = [
     Route("/inputs", inputs),
-    action("/executions/{id}/input", "answer", _answer),
+    action("/executions/{id}/input", "answer", _answer, back=_question),
     action("/executions/{id}/event", "send event", _send),
 ]

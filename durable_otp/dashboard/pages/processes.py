@@ -9,26 +9,76 @@ from starlette.routing import Route
 from durable_otp.client import Durable
 from durable_otp.dashboard.actions import Done, Order, Perform, action
 from durable_otp.dashboard.rendering import console_of, render
-from durable_otp.dashboard.tree_rows import rows_of, totals
+from durable_otp.dashboard.sightings import LANE_SECONDS, sparkline
+from durable_otp.dashboard.tree_rows import rows_of, totals, with_ghosts
 from durable_otp.errors import ProcessNotFound
-from durable_otp.storage import dashboard
+from durable_otp.storage import dashboard, lives
 from durable_otp.storage.processes import Process
 
 ORDER_SECONDS = 20.0
 MOST_KEPT = 20
+GHOST_SECONDS, MOST_GHOSTS = 30.0, 100
+LOG_SHOWN, LONGEST_PLACE = 50, 400
 
 
 def processes(request: Request) -> Response:
     """Show the tree of every living node; ``?watch=1`` has them measured each second."""
     console = console_of(request)
     watch = request.query_params.get("watch") == "1"
+    nodes = [node for node in console.client.nodes(watch=watch) if node.tree]
+    console.sightings.take(nodes)
+    ended = console.run(lives.lives_just_ended, GHOST_SECONDS, MOST_GHOSTS)
     trees: list[dict[str, Any]] = [
-        {"node": node, "rows": rows_of(node.tree), "totals": totals(node.tree)}
-        for node in console.client.nodes(watch=watch)
-        if node.tree
+        {
+            "node": node,
+            "rows": with_ghosts(rows_of(node.tree), [e for e in ended if e["node_id"] == node.id]),
+            "totals": totals(node.tree),
+            "memory": {
+                pid: (sparkline(points), min(points), max(points))
+                for pid, points in console.sightings.memory(node.id).items()
+            },
+        }
+        for node in nodes
     ]
     now = console.run(dashboard.now)
-    return render(request, "processes.html", trees=trees, now=now, watch=watch)
+    return render(
+        request, "processes.html", trees=trees, now=now, watch=watch, ghosts_for=GHOST_SECONDS
+    )
+
+
+def lanes(request: Request) -> Response:
+    """Show what each worker was seen at within the last minutes."""
+    console = console_of(request)
+    nodes = [node for node in console.nodes() if node.tree]
+    console.sightings.take(nodes)
+    now = console.run(dashboard.now)
+    shown = [{"node": node, "lanes": console.sightings.lanes(node, now)} for node in nodes]
+    return render(request, "lanes.html", nodes=shown, minutes=int(LANE_SECONDS // 60))
+
+
+def log(request: Request) -> Response:
+    """Show every life of every process, the newest first; ``?node=`` and ``?path=`` narrow it."""
+    console, given = console_of(request), request.query_params
+    narrowed = {
+        key: given.get(key, "").replace("\0", "")[:LONGEST_PLACE] or None
+        for key in ("node", "path")
+    }
+    found = console.run(
+        lives.lives,
+        limit=LOG_SHOWN + 1,
+        node_id=narrowed["node"],
+        path=narrowed["path"],
+        after=given.get("after"),
+    )
+    return render(
+        request,
+        "process_log.html",
+        lives=found[:LOG_SHOWN],
+        more=found[LOG_SHOWN - 1]["id"] if len(found) > LOG_SHOWN else None,
+        after=given.get("after"),
+        narrowed=narrowed,
+        hosts={node.id: node.hostname for node in console.nodes()},
+    )
 
 
 def stacks(request: Request) -> Response:
@@ -83,6 +133,8 @@ def _dump(order: Order) -> Done:
 
 ROUTES = [
     Route("/processes", processes),
+    Route("/processes/log", log),
+    Route("/processes/lanes", lanes),
     Route("/processes/stacks/{id}", stacks),
     action("/processes/{node}/restart", "restart process", _ordered("restart", "was restarted")),
     action("/processes/{node}/stop", "stop process", _ordered("stop", "was stopped")),

@@ -5,6 +5,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from durable_otp.dashboard.actions import Done, Order, action
+from durable_otp.dashboard.console import Console, TookTooLong
 from durable_otp.dashboard.rendering import console_of, render
 from durable_otp.runtime.queue_view import queue_views
 from durable_otp.storage import dashboard
@@ -13,6 +14,7 @@ from durable_otp.workflow.execution import QueueStats
 
 LOAD = ("pending", "running", "waiting", "compensating")
 MOST_WORKERS = 10_000
+RATE_SECONDS, MOST_RATED = 300.0, 5000
 
 
 def queues(request: Request) -> Response:
@@ -30,7 +32,20 @@ def queues(request: Request) -> Response:
         queues=queue_views(console, nodes, stats),
         load=load,
         hosts={node.id: node.hostname for node in nodes},
+        rates=_rates(console),
     )
+
+
+def _rates(console: Console) -> dict[str, float] | None:
+    """Return how many a minute end, by queue; None when that takes too long to ask."""
+
+    def ask() -> dict[str, float] | None:
+        try:
+            return console.run(dashboard.queue_rates, RATE_SECONDS, MOST_RATED)
+        except TookTooLong:
+            return None
+
+    return console.kept("rates", ask, seconds=2.0)
 
 
 def _pause(order: Order) -> Done:

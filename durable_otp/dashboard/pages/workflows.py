@@ -1,5 +1,6 @@
 """Every workflow that is known, those that never ran too; and starting one."""
 
+import json
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -14,6 +15,15 @@ from durable_otp.dashboard.flow_layout import drawing
 from durable_otp.dashboard.form_values import json_of
 from durable_otp.dashboard.json_view import restored, text_of
 from durable_otp.dashboard.rendering import console_of, render
+from durable_otp.dashboard.schema_form import (
+    Field,
+    filled,
+    problems_of,
+    read,
+    sentence_of,
+    without_secrets,
+)
+from durable_otp.dashboard.schema_shape import MISSING, Shape, shape_of
 from durable_otp.dashboard.still import still
 from durable_otp.dashboard.wording import short_id
 from durable_otp.storage import dashboard
@@ -22,6 +32,8 @@ from durable_otp.storage.identity import is_id
 from durable_otp.workflow.execution import Execution
 
 FIELDS = ("like", "input", "queue", "priority", "idempotency_key")
+CHECKED = "checked"
+"""In the address of a form that was refused: what is wrong is said beside its fields."""
 LONGEST_SHOWN = 10_000
 """Characters in a text area, and in an address."""
 
@@ -50,7 +62,21 @@ def workflow(request: Request) -> Response:
         definition=description,
         picture=_picture(description) if description else None,
         typed=typed,
+        fields=_fields(request, description, typed) if description else None,
     )
+
+
+def _fields(request: Request, description: dict[str, Any], typed: dict[str, str]) -> Field | None:
+    """Return the form of the workflow's input type, with what is typed in it; None without one."""
+    shape = shape_of(description.get("input_schema"))
+    if shape is None:
+        return None
+    try:
+        value = json.loads(typed["input"])
+    except (ValueError, RecursionError):
+        return filled(shape, MISSING)
+    is_checked = CHECKED in request.query_params
+    return filled(shape, value, problems_of(shape, value) if is_checked else None)
 
 
 def _picture(description: dict[str, object]) -> Flow:
@@ -87,7 +113,7 @@ def _start(order: Order) -> Done:
     source = order.console.client.get_execution(like).input if is_id(like) else None
     handle = order.console.client.start(
         name,
-        restored(json_of(order.text("input"), "The input"), source),
+        _meant(order, source),
         queue=order.text("queue").strip() or None,
         priority=int(priority) if priority else None,
         idempotency_key=order.text("idempotency_key").strip() or None,
@@ -96,10 +122,39 @@ def _start(order: Order) -> Done:
     return Done(handle.id, sentence, f"/executions/{handle.id}", {"workflow": name})
 
 
+def _meant(order: Order, source: Any) -> Any:
+    """Return the input that a form means.
+
+    Raises:
+        ValueError: It is not JSON, or a field is not what it has to be.
+    """
+    shape = _shape(order)
+    if shape is None:
+        return restored(json_of(order.text("input"), "The input"), source)
+    given = restored(read(shape, order.form), source)
+    problems = problems_of(shape, given)
+    if problems:
+        raise ValueError(sentence_of(problems))
+    return given
+
+
+def _shape(order: Order) -> Shape | None:
+    """Return the fields that a form was sent with; None when it was sent as JSON."""
+    name = order.path["name"]
+    if order.text("as") != "fields" or not name.isprintable():
+        return None
+    return shape_of((order.console.run(published, name) or {}).get("input_schema"))
+
+
 def _back(order: Order) -> str:
-    """Return the form with what was typed into it."""
+    """Return the form with what was typed into it, but for secrets."""
     path = f"/workflows/{quote(order.path['name'], safe='')}"
-    text = urlencode({key: order.text(key) for key in FIELDS})
+    given = {key: order.text(key) for key in FIELDS}
+    shape = _shape(order)
+    if shape is not None:
+        value = without_secrets(read(shape, order.form))
+        given |= {"input": json.dumps(value, ensure_ascii=False), CHECKED: "1"}
+    text = urlencode(given)
     return f"{path}?{text}#start" if len(text) <= LONGEST_SHOWN else path
 
 

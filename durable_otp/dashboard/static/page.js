@@ -61,6 +61,10 @@
       const words = time.dataset.ago === "since" ? ago(seconds).replace(" ago", "") : ago(seconds);
       if (time.textContent !== words) time.textContent = words;
     }
+    for (const ghost of all("[data-until]")) {
+      const since = (Date.now() + (Number.isFinite(skew) ? skew : 0) - Date.parse(ghost.dataset.until)) / 1000;
+      ghost.hidden = since > ghost.dataset.seconds;
+    }
     for (const budget of all("[data-restarted]")) {
       const since = Date.now() + (Number.isFinite(skew) ? skew : 0) - 1000 * budget.dataset.seconds;
       const spent = budget.dataset.restarted.split(" ").filter((at) => Date.parse(at) >= since).length;
@@ -88,6 +92,17 @@
     if (event.target.closest("[data-refresh]")) refresh();
     const copy = event.target.closest("[data-copy]");
     if (copy) navigator.clipboard?.writeText(copy.dataset.copy).then(() => { copy.textContent = "copied"; });
+    const another = event.target.closest("[data-another]");
+    if (another) {
+      const rows = all("[data-row]", another.closest("[data-rows]"));
+      const row = rows.at(-1).cloneNode(true);
+      const field = row.querySelector("input, select");
+      field.id = `${field.id}-${rows.length}`;
+      field.setAttribute("aria-label", field.getAttribute("aria-label").replace(/\d+$/, rows.length + 1));
+      field.value = "";
+      rows.at(-1).after(row);
+      field.focus();
+    }
     const set = event.target.closest("[data-fill]");
     if (set) { const field = document.getElementById(set.dataset.fill); field.value = set.dataset.value; field.focus(); }
   });

@@ -314,6 +314,31 @@ FROM durable.workflow_executions
 WHERE completed_at IS NULL
 GROUP BY queue ORDER BY queue;
 
+-- name: dashboard_queue_rates
+-- How many families a minute have ended lately, by queue: of the last seconds, or of the newest `most`
+-- in each status where there were more.
+WITH newest AS MATERIALIZED (
+    SELECT wanted.status, e.queue, e.completed_at
+    FROM unnest(%(statuses)s::text[]) AS wanted (status)
+    CROSS JOIN LATERAL (
+        SELECT e.queue, e.completed_at
+        FROM durable.workflow_executions e
+        WHERE e.status = wanted.status AND e.parent_id IS NULL AND e.completed_at IS NOT NULL
+          AND e.completed_at > durable.now() - make_interval(secs => %(seconds)s)
+        ORDER BY e.completed_at DESC, e.id DESC
+        LIMIT %(most)s
+    ) AS e
+), since AS (
+    SELECT coalesce(max(oldest), durable.now() - make_interval(secs => %(seconds)s)) AS at
+    FROM (SELECT min(completed_at) AS oldest FROM newest GROUP BY status
+          HAVING count(*) >= %(most)s) AS full_up
+)
+SELECT n.queue, (60 * count(*) / greatest(1, extract(epoch FROM durable.now() - since.at)))
+       ::double precision AS per_minute
+FROM newest n CROSS JOIN since
+WHERE n.completed_at >= since.at
+GROUP BY n.queue, since.at;
+
 -- name: dashboard_slots
 -- What became of the last slots of each schedule, the oldest first.
 SELECT wanted.name AS schedule, last.slot, e.id::text AS execution_id,

@@ -58,6 +58,10 @@ WITH gone AS (
     SET status = CASE status WHEN 'requested' THEN 'expired' ELSE 'unknown' END,
         outcome = 'The node has ended.', finished_at = durable.now()
     WHERE node_id = ANY(%(ids)s::text[]) AND status IN ('requested', 'accepted')
+), ended AS (
+    UPDATE durable.process_lives
+    SET ended_at = durable.now(), reason = 'ended with its node'
+    WHERE node_id = ANY(%(ids)s::text[]) AND ended_at IS NULL
 )
 DELETE FROM durable.queues WHERE node_id = ANY(%(ids)s::text[]);
 
