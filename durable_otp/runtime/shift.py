@@ -62,7 +62,7 @@ class Shift:
         self._settings = settings
         self.crew = Crew(settings, self._hear, self._left, self._returned, manager.look)
         self.handing_out = HandingOut(self.crew, self.catch_up, self._release_surplus)
-        self.settling = Settling(self, settings.interrupt_grace)
+        self.settling = Settling(self, settings.interrupt_grace, is_shared=settings.threads > 1)
         self.batch = Batch(manager, self._written, self._refused)
         self.writing = asyncio.ensure_future(self.batch.write_for_ever())
         self._memory = OutOfMemory()
@@ -201,11 +201,31 @@ class Shift:
 
     # how their executions leave them
 
-    def _left(self, station: Station, left: Left, reason: ExitReason) -> None:
+    def _left(self, places: Sequence[tuple[Station, Left]], reason: ExitReason) -> None:
+        """Settle what was at a dead worker's places.
+
+        When it was killed to stop one execution, its neighbours at the other places run again and
+        nothing is counted; else nobody knows whose fault it was, and all are charged.
+        """
+        is_out_of_memory = isinstance(reason, Killed) and self._memory.has_struck()
+        was_for_one = reason == BY_US and any(left.has_the_cause for _, left in places)
+        for station, left in places:
+            is_neighbour = was_for_one and not left.has_the_cause
+            self._left_place(station, left, reason, is_neighbour=is_neighbour,
+                             is_out_of_memory=is_out_of_memory)  # fmt: skip
+
+    def _left_place(
+        self,
+        station: Station,
+        left: Left,
+        reason: ExitReason,
+        *,
+        is_neighbour: bool,
+        is_out_of_memory: bool,
+    ) -> None:
         for held in left.over:
             self._is_over(station, held, None)
         logs = self._output(station) if left.begun else []
-        is_out_of_memory = isinstance(reason, Killed) and self._memory.has_struck()
         for held in left.begun:
             held.out_of_memory = is_out_of_memory
             if self._manager.is_stopping:
@@ -214,6 +234,8 @@ class Shift:
                 held.body_ended(logs)
                 self.handing_out.drop(held)
                 self._release([held])
+            elif is_neighbour:
+                self.settling.run_again(held)
             else:
                 self.settling.death(held, reason, logs)
         self._returned(left.returned)
