@@ -29,9 +29,9 @@ START_TIMEOUT = 120.0
 class Crew:
     """Starts, replaces, recycles and stops the workers of one queue.
 
-    ``on_message(station, message)`` hears them. ``on_left(left, reason)`` is called with what was
-    at each of its places when one has died, before its replacement starts; ``on_return(executions)`` when one that is to be
-    replaced gives back what it has not begun.
+    ``on_message(station, message)`` hears them. ``on_left(left, reason)`` is called when one has
+    died, with what was at each of its places, before its replacement starts;
+    ``on_return(executions)`` when one that is to be replaced gives back what it has not begun.
     """
 
     def __init__(
@@ -70,6 +70,18 @@ class Crew:
     def stations(self) -> list[Station]:
         """Every place, in order of number."""
         return sorted(self._stations.values(), key=lambda station: station.number)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether several executions share a worker."""
+        return self._threads > 1
+
+    def workers(self) -> dict[str, list[Station]]:
+        """Return the places of each worker, in order of number."""
+        found: dict[str, list[Station]] = {}
+        for station in self.stations:
+            found.setdefault(station.worker, []).append(station)
+        return found
 
     def idle(self) -> list[Station]:
         """Return the places with a worker that waits for work."""
@@ -148,9 +160,7 @@ class Crew:
     def tree(self) -> list[dict[str, Any]]:
         """Return the workers' part of the tree."""
         nodes = {node["id"]: node for node in self._supervisor.nodes()}
-        workers: dict[str, list[Station]] = {}
-        for station in self._stations.values():
-            workers.setdefault(station.worker, []).append(station)
+        workers = self.workers()
         return [_node(nodes[key], places) for key, places in workers.items() if key in nodes]
 
     def budget(self) -> dict[str, Any]:

@@ -63,7 +63,8 @@ class Settling:
     """Carries out settlements, each as a task of its own.
 
     ``is_shared`` says that a worker has several executions in hand: killing it costs the others
-    their step, so a body there always has the whole grace. ``defect`` carries the exception of one that could not be carried out: the manager ends by it.
+    their step, so a body there always has the whole grace. ``defect`` carries the exception of one
+    that could not be carried out: the manager ends by it.
     """
 
     def __init__(self, office: Office, interrupt_grace: float, *, is_shared: bool = False) -> None:
@@ -112,6 +113,8 @@ class Settling:
     # deaths
 
     async def _settle_death(self, held: Held, reason: ExitReason) -> None:
+        if self._is_shared:
+            held.begin_apart()
         await self._office.committed(held)
         if not await self._take_over(held):
             self._office.drop(held, None)  # it had ended, or was taken away, before the death

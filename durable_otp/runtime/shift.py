@@ -84,7 +84,13 @@ class Shift:
             if claim.id in known:
                 self._give_up(known[claim.id])
         self.handing_out.take(
-            Held(claim, claim.lock_token, alone=claim.alone, is_fresh=not claim.begun_before)
+            Held(
+                claim,
+                claim.lock_token,
+                alone=claim.alone,
+                apart=claim.crashes > 0 and self.crew.is_shared,
+                is_fresh=not claim.begun_before,
+            )
             for claim in claims
         )
         self.hand_out()
@@ -100,9 +106,9 @@ class Shift:
             self._catch_up_with(station)
 
     def _catch_up_with(self, station: Station) -> None:
-        was_alone = any(held.alone for held in station.hand)
+        was_alone = any(held.is_kept_away for held in station.hand)
         over = station.catch_up()
-        if was_alone and not any(held.alone for held in station.hand):
+        if was_alone and not any(held.is_kept_away for held in station.hand):
             self._manager.look()  # its neighbours may run now
         if over:
             self.crew.done(station, len(over))
@@ -147,11 +153,11 @@ class Shift:
                 held.is_leaving = True
 
     def _begun(self, station: Station, held: Held, report: BegunReport) -> None:
-        was_alone = held.alone
+        was_alone = held.is_kept_away
         held.begin(report)
         if station.child is not None:
             held.start_timers(partial(self.settling.stop_body, held, station.child))
-        if was_alone and not held.alone:
+        if was_alone and not held.is_kept_away:
             self._manager.look()  # its neighbours may run now
 
     def _progressed(self, station: Station, held: Held) -> None:

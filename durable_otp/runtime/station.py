@@ -163,6 +163,6 @@ def _run(held: Held) -> Message:
         "lock_token": held.lock_token,
         "is_fresh": held.is_fresh,
         "is_plain": claim.is_plain,
-        "is_alone": held.alone,
+        "is_alone": held.is_kept_away,
     }
     return Message(messages.RUN, fields, (claim.input or "").encode())
