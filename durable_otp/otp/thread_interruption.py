@@ -9,6 +9,7 @@ import asyncio
 import ctypes
 import sys
 import threading
+from contextlib import suppress
 from types import FrameType, TracebackType
 
 from durable_otp.errors import StepInterrupted
@@ -84,10 +85,9 @@ def _wake_event_loop(thread: int) -> None:
     """Have the event loop that a thread runs, if it does, look at what there is to do."""
     frame: FrameType | None = sys._current_frames().get(thread)  # noqa: SLF001 - documented, for such things
     while frame is not None:
-        if frame.f_code is asyncio.Runner.run.__code__:
-            loop = frame.f_locals["self"].get_loop()
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(_nothing)
+        if frame.f_code is asyncio.BaseEventLoop.run_forever.__code__:
+            with suppress(RuntimeError):  # it has been closed meanwhile
+                frame.f_locals["self"].call_soon_threadsafe(_nothing)
             return
         frame = frame.f_back
 

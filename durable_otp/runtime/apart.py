@@ -2,12 +2,20 @@
 
 When such a process dies by itself, nobody knows which of its executions did it, and all are
 charged. Were they run side by side again, one that kills every worker would take its neighbours
-with it to their `max_crashes`. So each of them begins apart, in a process with nobody else, until it has
+with it to their `max_crashes`. One death may be anybody's, a kill from outside too; what has died
+twice, or would fail with the next death, begins apart: in a process with nobody else, until it has
 completed a step. One for which no process is empty waits, and one process is let run empty for it.
 """
 
 from collections.abc import Mapping
 from typing import NamedTuple
+
+FREE_DEATHS = 1
+
+
+def begins_apart(crashes: int, max_crashes: int) -> bool:
+    """Return whether an execution that was charged with so many deaths gets no neighbours."""
+    return crashes > FREE_DEATHS or 0 < crashes >= max_crashes - 1
 
 
 class Seating(NamedTuple):

@@ -14,6 +14,7 @@ from durable_otp.events import emit
 from durable_otp.otp import ChildSpec, DynamicSupervisor, ExitReason, Killed, StartFailed
 from durable_otp.otp.link import Message
 from durable_otp.otp.process import Child
+from durable_otp.runtime.descriptors import allow_descriptors
 from durable_otp.runtime.held import Held
 from durable_otp.runtime.output import OutputFile
 from durable_otp.runtime.settings import ManagerSettings
@@ -24,6 +25,7 @@ from durable_otp.storage.server_limits import worker_processes
 
 SPARES = 1
 START_TIMEOUT = 120.0
+DESCRIPTORS_PER_PLACE = 3
 
 
 class Crew:
@@ -130,12 +132,8 @@ class Crew:
         if not station.is_open:
             return 0
         limit = self._settings.max_executions_per_worker
-        if limit is None:
-            return max(0, most - len(station.hand))
-        mates = self._mates(station)
-        taken = sum(mate.executions for mate in mates)
-        others = sum(len(mate.hand) for mate in mates if mate is not station)
-        return max(0, min(most, limit - taken - others) - len(station.hand))
+        left = most if limit is None else limit - self._taken(station)
+        return max(0, min(most, left) - len(station.hand))
 
     async def relieve(self, station: Station, worker: Child) -> None:
         """Have a worker finish its step and end, and another take its place; return at its end.
@@ -188,6 +186,7 @@ class Crew:
                 int(worker), OutputFile(title), worker=worker
             )
             return [station]
+        allow_descriptors(DESCRIPTORS_PER_PLACE * (len(self._stations) + self._threads))
         first = (int(worker) - 1) * self._threads + 1
         mates = []
         for thread in range(self._threads):
@@ -221,6 +220,14 @@ class Crew:
     def _free_worker(self) -> str:
         taken = {station.worker for station in self._stations.values()}
         return next(str(n) for n in range(1, len(taken) + 2) if str(n) not in taken)
+
+    def _taken(self, station: Station) -> int:
+        """Return how many its worker has done, and has in hand at its other places."""
+        if self._threads == 1:
+            return station.executions
+        mates = self._mates(station)
+        in_hand = sum(len(mate.hand) for mate in mates) - len(station.hand)
+        return sum(mate.executions for mate in mates) + in_hand
 
     def _retire(self, station: Station) -> None:
         mates = self._mates(station)

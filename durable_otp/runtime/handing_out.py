@@ -40,6 +40,8 @@ class HandingOut:
         self.one_each = False
         """Whether nothing is handed ahead: what is, counts against the limits of all nodes."""
         self._ahead = Ahead()
+        self._is_shared = crew.is_shared
+        self._room = self._shared_room if crew.is_shared else crew.room
         self._closed: set[str] = set()
         """Shared workers that get nothing: one that runs something apart, or is to run empty."""
         self._runs = 0
@@ -79,7 +81,7 @@ class HandingOut:
 
     def hand_out(self, concurrency: int) -> bool:
         """Give what is ready to workers; one that must be alone waits until it is."""
-        if not self._crew.is_shared:
+        if not self._is_shared:
             return self._hand_out(concurrency)
         waiting, is_given = self._give_apart(concurrency)
         is_given |= self._hand_out(concurrency)
@@ -194,7 +196,7 @@ class HandingOut:
         in_hand = sum(len(station.hand) for station in busy)
         unsettled = len(self.held) - in_hand - len(self.ready)
         idle = [station for station in stations if station.is_idle]
-        if self._crew.is_shared:  # a neighbour may have the last that their worker may take
+        if self._is_shared:  # a neighbour may have the last that their worker may take
             idle = [station for station in idle if self._room(station, 1)]
         free = max(0, concurrency - len(busy) - unsettled)
         return busy[:concurrency] + idle[:free]
@@ -205,7 +207,7 @@ class HandingOut:
         unsettled = len(self.held) - sum(hands) - len(self.ready)
         return concurrency - len(hands) - unsettled
 
-    def _room(self, station: Station, most: int) -> int:
+    def _shared_room(self, station: Station, most: int) -> int:
         return 0 if station.worker in self._closed else self._crew.room(station, most)
 
     def _must_wait(self, held: Held) -> bool:

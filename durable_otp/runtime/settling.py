@@ -19,6 +19,7 @@ from durable_otp.otp import ExitReason, Failed, Killed, Shutdown
 from durable_otp.otp.interruption import SIGNAL, ignores_interrupt, main_thread_activity
 from durable_otp.otp.process import Child
 from durable_otp.runtime import messages
+from durable_otp.runtime.apart import begins_apart
 from durable_otp.runtime.held import Condemnation, Held
 from durable_otp.runtime.messages import BegunReport
 from durable_otp.storage.families import children_ended
@@ -113,8 +114,6 @@ class Settling:
     # deaths
 
     async def _settle_death(self, held: Held, reason: ExitReason) -> None:
-        if self._is_shared:
-            held.begin_apart()
         await self._office.committed(held)
         if not await self._take_over(held):
             self._office.drop(held, None)  # it had ended, or was taken away, before the death
@@ -129,6 +128,8 @@ class Settling:
                 settle_crash, held.claim.id, tokens, attempt, most, CRASH_BACKOFF_SECONDS
             )
             held.token_changed()
+            if self._is_shared and verdict is not None and begins_apart(verdict.crashes, most):
+                held.begin_apart()
             self._follow(held, verdict)
             await self._tell(verdict)
 

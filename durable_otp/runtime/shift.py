@@ -12,6 +12,7 @@ from durable_otp.events import emit
 from durable_otp.otp import ExitReason, Failed, Killed
 from durable_otp.otp.link import Message
 from durable_otp.runtime import messages
+from durable_otp.runtime.apart import begins_apart
 from durable_otp.runtime.batch import Batch
 from durable_otp.runtime.crew import Crew
 from durable_otp.runtime.handing_out import HandingOut
@@ -83,16 +84,15 @@ class Shift:
         for claim in claims:
             if claim.id in known:
                 self._give_up(known[claim.id])
-        self.handing_out.take(
-            Held(
-                claim,
-                claim.lock_token,
-                alone=claim.alone,
-                apart=claim.crashes > 0 and self.crew.is_shared,
-                is_fresh=not claim.begun_before,
-            )
+        taken = [
+            Held(claim, claim.lock_token, alone=claim.alone, is_fresh=not claim.begun_before)
             for claim in claims
-        )
+        ]
+        if self.crew.is_shared:
+            for held in taken:
+                most = self.description(held)["max_crashes"]
+                held.apart = begins_apart(held.claim.crashes, most)
+        self.handing_out.take(taken)
         self.hand_out()
 
     def hand_out(self) -> None:

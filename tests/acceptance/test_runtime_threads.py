@@ -248,15 +248,16 @@ def test_a_killed_process_runs_all_of_its_executions_again(tree: Tree, tmp_path:
 
 def test_what_kills_every_worker_takes_no_neighbour_with_it(tree: Tree, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
-    handles, pid = gated(tree, gate, 3)
+    handles = [tree.start(one=[f"gate:{gate}"] * 2 + ["ok"]) for _ in range(3)]
+    pids = {tree.pid_in(handle) for handle in handles}
     poison = tree.start(one="die:kill")
-    assert tree.pid_in(poison) == pid
-    execution = tree.until(poison, "failed")
-    assert execution.crashes == 3
+    assert {tree.pid_in(poison)} == pids
+    assert tree.until(poison, "failed").crashes == 3
     gate.touch()
     for handle in handles:
         handle.result(timeout=SOON)
-    assert [handle.execution().crashes for handle in handles] == [1, 1, 1]
+        assert handle.execution().crashes <= 2
+        assert len([step for step in handle.execution().steps if step.status == "completed"]) == 2
 
 
 def test_more_and_fewer_are_run_by_more_and_fewer_processes(tree: Tree) -> None:
@@ -301,5 +302,7 @@ def test_a_worker_is_replaced_when_its_threads_are_empty(
         handles = tree.durable.start_many("sink", [{"ledger": None, "actions": {}}] * 40)
         for handle in handles:
             handle.result(timeout=SOON)
-        rows = tree.sql("SELECT FROM {s}.step_executions WHERE status = 'completed'")
-        assert len(rows) == 2 * 49
+        rows = tree.sql(
+            "SELECT execution_id, path FROM {s}.step_executions WHERE status = 'completed'"
+        )
+        assert len(rows) == len({(row["execution_id"], row["path"]) for row in rows}) == 2 * 49

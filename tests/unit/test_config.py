@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from durable_otp.config import RetentionSection, from_mapping, load
 from durable_otp.errors import ConfigError
+from durable_otp.runtime.tree import connections
 from durable_otp.workflow.state import FINAL
 
 EXAMPLE = """
@@ -305,3 +306,11 @@ def test_retention_says_how_long_what_ended_is_kept():
     ):
         with pytest.raises(ConfigError, match=said):
             from_mapping({"retention": section}, environ={})
+
+
+def test_each_thread_counts_as_a_connection():
+    queues = {"default": {"concurrency": 9, "threads": 4}, "slow": {"concurrency": 2}}
+    sections = {"queues": queues}
+    count, formula = connections(from_mapping(sections))
+    assert count == (3 + 1) * 4 + (2 + 1) + 2 * 2 + 7
+    assert formula.startswith("19 threads of workers and spares + 2 x 2 queue managers")
