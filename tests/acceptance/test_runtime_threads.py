@@ -4,10 +4,13 @@ import asyncio
 import contextvars
 import logging
 import os
+import random
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +27,9 @@ from durable_otp import (
     wait_for_event,
 )
 from durable_otp.client.handle import Handle
+from durable_otp.dashboard.tree_rows import rows_of
 from tests.support.postgres import fresh_schema
-from tests.support.sink import note, sink
+from tests.support.sink import given, note, sink
 from tests.support.tree import STILL, Tree, is_gone, kill, running, still_queue
 from tests.support.waiting import wait_until
 
@@ -170,6 +174,8 @@ def test_eight_executions_run_in_two_processes(tree: Tree, tmp_path: Path) -> No
     }
     assert {pid: len(ids) for pid, ids in found.items() if ids} == pids
     assert set.union(*found.values()) == {handle.id for handle in handles[:8]}
+    rows = rows_of(tree.runtime.tree()["tree"])
+    assert [row.doing for row in rows if row.process["role"] == "worker"].count("4 busy") == 2
     assert [str(handle.status()) for handle in handles[8:]] == ["pending"] * 2
     gate.touch()
     for handle in handles:
@@ -325,3 +331,39 @@ def test_a_batched_worker_is_replaced_when_its_threads_are_empty(
             "SELECT execution_id, path FROM {s}.step_executions WHERE status = 'completed'"
         )
         assert len(rows) == len({(row["execution_id"], row["path"]) for row in rows}) == 2 * 21
+
+
+@pytest.mark.slow
+def test_what_was_interrupted_has_no_neighbour_in_any_thread(dsn: str, schema: str) -> None:
+    with running(dsn, schema, sink(steps=("one",)), queues={"default": SHARED}) as tree:
+        handles = [tree.start(one="pause:0.5") for _ in range(4)]
+        for handle in handles:
+            tree.pid_in(handle)
+        kill(tree.manager()["pid"])
+        for handle in handles:
+            handle.result(timeout=SOON)
+            assert (handle.execution().crashes, handle.execution().interruptions) == (0, 1)
+        begun = [line["at"] for line in tree.ledger()[4:]]
+        between = [(after - before).total_seconds() for before, after in pairwise(begun)]
+        assert len(between) == 3
+        assert min(between) >= 0.5
+
+
+@pytest.mark.parametrize("commit", [pytest.param("each", marks=pytest.mark.slow), "batched"])
+def test_kills_among_many_lose_and_double_nothing(dsn: str, schema: str, commit: str) -> None:
+    chance = random.Random(7)
+    queue = {"concurrency": 8, "threads": 4, "commit": commit}
+    workflow = sink(steps=TWO, max_crashes=100)
+    with running(dsn, schema, workflow, queues={"default": queue}) as tree:
+        given_ = given(tree.dsn, tree.schema)
+        handles = tree.durable.start_many("sink", [given_] * 60)
+        for share in (20, 40, 60):
+            wait_until(lambda share=share: len(tree.ledger()) > share, timeout=SOON)
+            with suppress(ProcessLookupError):  # what the tree shows may be a moment old
+                kill(chance.choice(tree.workers())["pid"])
+        for handle in handles:
+            handle.result(timeout=SOON)
+        rows = tree.sql(
+            "SELECT execution_id, path FROM {s}.step_executions WHERE status = 'completed'"
+        )
+        assert len(rows) == len({(row["execution_id"], row["path"]) for row in rows}) == 2 * 60
