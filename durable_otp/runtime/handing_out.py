@@ -97,10 +97,9 @@ class HandingOut:
             for worker, places in workers.items()
             if places[0].is_open and not any(_is_apart(station) for station in places)
         }
-        is_anyone_alone = any(held.alone for held in self.held)
-        may_begin = [held for held in suspects if not (is_anyone_alone and self._must_wait(held))][
-            : 1 if is_anyone_alone else None
-        ]
+        may_begin = suspects
+        if any(held.alone for held in self.held):
+            may_begin = [held for held in suspects if not self._must_wait(held)][:1]
         seating = seat(len(may_begin), in_hand, self._free(concurrency))
         seated = list(zip(may_begin, seating.workers, strict=False))
         waiting = [held for held in suspects if held not in may_begin[: len(seated)]]
