@@ -140,5 +140,7 @@ def _doing(node: dict[str, Any]) -> Any:
         return Text(f"{node.get('busy') or 0} of {node.get('concurrency')} busy{paused}")
     if node.get("execution_id"):
         step = f":{node['step']}" if node.get("step") else ""
-        return f"{node.get('workflow')}{step}"
+        others = len(node.get("executions") or ()) - 1
+        more = f" and {others} more" if others > 0 else ""
+        return f"{node.get('workflow')}{step}{more}"
     return Text("")

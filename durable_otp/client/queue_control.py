@@ -158,7 +158,7 @@ def _check_room(database: PooledDatabase, queue: str, concurrency: int, node: st
     live = database.run(nodes.live_nodes)
     meant = {each.id for each in on_nodes(live, node)}
     sums = [_need(each, {queue: concurrency} if each.id in meant else {}) for each in live]
-    sums = sums or [needed_connections([concurrency], siblings=0)]
+    sums = sums or [needed_connections([(concurrency, 1)], siblings=0)]
     needed, available = sum(count for count, _ in sums), database.run(connection_limit)
     if needed > available:
         formula = "; ".join(text for _, text in sums)
@@ -171,7 +171,10 @@ def _check_room(database: PooledDatabase, queue: str, concurrency: int, node: st
 def _need(node: Node, changed: dict[str, int]) -> tuple[int, str]:
     children = (node.tree or {}).get("children", ())
     sizes = {
-        child["queue"]: changed.get(child["queue"], child["concurrency"] or 0)
+        child["queue"]: (
+            changed.get(child["queue"], child["concurrency"] or 0),
+            child.get("threads") or 1,
+        )
         for child in children
         if child["role"] == "queue_manager"
     }

@@ -37,6 +37,7 @@ _DERIVED_HEARTBEATS_PER_LOCK = 10
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,47}")
 _ADAPTER = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 _LONGEST_NAME = 100
+MOST_THREADS = 256
 LARGEST_COUNT = 2**31 - 1  # what PostgreSQL's integer holds
 
 
@@ -78,16 +79,6 @@ def _check_workflows(value: Any) -> tuple[Any, ...]:
         if not (is_name or callable(getattr(item, "definition", None))):
             raise ValueError(f"must hold module names, not {in_short(item)}")
     return tuple(value)
-
-
-def check_threads(value: int) -> int:
-    """Return how many executions a worker process runs at once."""
-    if value != 1:
-        raise ValueError(
-            f"must be 1, not {value}: this version runs one execution in a worker process; raise "
-            "concurrency instead"
-        )
-    return value
 
 
 def _check_codec(value: Any) -> tuple[Any, ...] | None:
@@ -204,7 +195,10 @@ class DurableSection(_Section):
 class QueueSection(_Section):
     """One queue of this node."""
 
-    concurrency: Count = Field(10, description="Executions in flight: so many worker processes.")
+    concurrency: Count = Field(
+        10,
+        description="Executions in flight: so many worker processes, unless `threads` is above 1.",
+    )
     poll_interval: PositiveDuration = Field(
         1.0, description="How often to look for work; new work arrives by NOTIFY before that."
     )
@@ -228,9 +222,10 @@ class QueueSection(_Section):
         description='How often all nodes together may claim one, such as `"100/1m"`: a bucket of '
         "so many that refills evenly.",
     )
-    threads: Annotated[StrictInt, AfterValidator(check_threads)] = Field(
+    threads: Annotated[StrictInt, Field(ge=1, le=MOST_THREADS)] = Field(
         1,
-        description="Executions that share a worker process, and its fate; this version runs 1.",
+        description="Executions that share a worker process, and its fate, each in a thread of "
+        "its own; above 1 there are so many times fewer processes.",
     )
 
 

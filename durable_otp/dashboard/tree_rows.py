@@ -59,7 +59,8 @@ class TreeRow:
         """What it does right now, in a word."""
         process = self.process
         if process["role"] == "worker" and process.get("execution_id"):
-            return "busy"
+            count = len(process.get("executions") or ())
+            return f"{count} busy" if count > 1 else "busy"
         if process["role"] == "queue_manager":
             paused = " · paused" if process.get("paused") else ""
             return f"{process.get('busy') or 0} of {process.get('concurrency') or 0} busy{paused}"

@@ -72,8 +72,8 @@ class Usage(NamedTuple):
     """What an attempt used of its process."""
 
     cpu_seconds: float
-    peak_rss: int
-    """The most memory that the process held, in bytes."""
+    peak_rss: int | None
+    """The most memory that the process held, in bytes; None where several executions share it."""
 
 
 class Completion(NamedTuple):

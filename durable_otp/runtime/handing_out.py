@@ -11,6 +11,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 
 from durable_otp.runtime.ahead import Ahead
+from durable_otp.runtime.apart import seat
 from durable_otp.runtime.crew import Crew
 from durable_otp.runtime.held import Held
 from durable_otp.runtime.station import Station
@@ -39,6 +40,10 @@ class HandingOut:
         self.one_each = False
         """Whether nothing is handed ahead: what is, counts against the limits of all nodes."""
         self._ahead = Ahead()
+        self._is_shared = crew.is_shared
+        self._room = self._shared_room if crew.is_shared else crew.room
+        self._closed: set[str] = set()
+        """Shared workers that get nothing: one that runs something apart, or is to run empty."""
         self._runs = 0
         self._look: asyncio.TimerHandle | None = None
         self._seen: dict[int, int] = {}
@@ -50,7 +55,7 @@ class HandingOut:
             return 0
         most = self._most
         stations = self._usable(concurrency)
-        wanted = sum(self._crew.room(station, most) for station in stations) - len(self.ready)
+        wanted = sum(self._room(station, most) for station in stations) - len(self.ready)
         if any(station.is_idle for station in stations) or 2 * wanted >= most * len(stations):
             return max(0, wanted)
         return 0
@@ -76,9 +81,46 @@ class HandingOut:
 
     def hand_out(self, concurrency: int) -> bool:
         """Give what is ready to workers; one that must be alone waits until it is."""
+        if not self._is_shared:
+            return self._hand_out(concurrency)
+        waiting, is_given = self._give_apart(concurrency)
+        is_given |= self._hand_out(concurrency)
+        self.ready.extendleft(reversed(waiting))
+        return is_given
+
+    def _give_apart(self, concurrency: int) -> tuple[list[Held], bool]:
+        """Give those that begin apart a process each; return those for which there is none yet."""
+        suspects = [held for held in self.ready if held.apart]
+        workers = self._crew.workers()
+        in_hand = {
+            worker: sum(len(station.hand) for station in places)
+            for worker, places in workers.items()
+            if places[0].is_open and not any(_is_apart(station) for station in places)
+        }
+        may_begin = suspects
+        if any(held.alone for held in self.held):
+            may_begin = [held for held in suspects if not self._must_wait(held)][:1]
+        seating = seat(len(may_begin), in_hand, self._free(concurrency))
+        seated = list(zip(may_begin, seating.workers, strict=False))
+        waiting = [held for held in suspects if held not in may_begin[: len(seated)]]
+        self.ready = deque(held for held in self.ready if not held.apart)
+        for held, worker in seated:
+            self._number(held)
+            workers[worker][0].give([held])
+        self._closed = {worker for worker in workers if worker not in in_hand}
+        self._closed.update(seating.workers)
+        if seating.let_run_empty is not None:
+            self._closed.add(seating.let_run_empty)
+        return waiting, bool(seated)
+
+    def _number(self, held: Held) -> None:
+        self._runs += 1
+        held.run = self._runs
+
+    def _hand_out(self, concurrency: int) -> bool:
         most = self._most
         stations = self._usable(concurrency)
-        room = {station: self._crew.room(station, most) for station in stations}
+        room = {station: self._room(station, most) for station in stations}
         places = [(len(place.hand), place.number, place) for place in stations if room[place]]
         heapq.heapify(places)
         given: dict[Station, list[Held]] = defaultdict(list)
@@ -153,8 +195,19 @@ class HandingOut:
         in_hand = sum(len(station.hand) for station in busy)
         unsettled = len(self.held) - in_hand - len(self.ready)
         idle = [station for station in stations if station.is_idle]
+        if self._is_shared:  # a neighbour may have the last that their worker may take
+            idle = [station for station in idle if self._room(station, 1)]
         free = max(0, concurrency - len(busy) - unsettled)
         return busy[:concurrency] + idle[:free]
+
+    def _free(self, concurrency: int) -> int:
+        """Return how many more executions may be in flight."""
+        hands = [len(station.hand) for station in self._crew.stations if station.hand]
+        unsettled = len(self.held) - sum(hands) - len(self.ready)
+        return concurrency - len(hands) - unsettled
+
+    def _shared_room(self, station: Station, most: int) -> int:
+        return 0 if station.worker in self._closed else self._crew.room(station, most)
 
     def _must_wait(self, held: Held) -> bool:
         in_flight = len(self.held) - len(self.ready)
@@ -162,3 +215,7 @@ class HandingOut:
 
     def _has_one_alone(self) -> bool:
         return any(held.alone and held not in self.ready for held in self.held)
+
+
+def _is_apart(station: Station) -> bool:
+    return any(held.apart for held in station.hand)

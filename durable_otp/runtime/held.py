@@ -38,6 +38,8 @@ class Held:
     run: int = 0
     alone: bool = False
     """Whether it runs with no neighbour: it was interrupted, and has completed no step since."""
+    apart: bool = False
+    """Whether it runs with no neighbour in its process, which it may have killed before."""
     is_fresh: bool = False
     """Whether nothing was ever recorded of it."""
     first_position: int | None = None
@@ -67,6 +69,16 @@ class Held:
         if self.first_position is None:
             self.first_position = report.position
         self.alone = self.alone and report.position == self.first_position
+        self.apart = self.apart and report.position == self.first_position
+
+    @property
+    def is_kept_away(self) -> bool:
+        """Whether others wait until it has completed a step."""
+        return self.alone or self.apart
+
+    def begin_apart(self) -> None:
+        """Have it run with no neighbour in its process until it has completed a step."""
+        self.apart, self.first_position = True, None
 
     @property
     def seconds_in_step(self) -> float:

@@ -45,6 +45,19 @@ class Meter:
         return self._latest
 
 
+class ThreadMeter(Meter):
+    """Measures in a process whose threads run an attempt each: the thread, and no memory."""
+
+    def start(self) -> None:
+        """Begin with an attempt."""
+        self._cpu_before = time.thread_time()
+
+    def stop(self) -> None:
+        """End with it."""
+        cpu_seconds = time.thread_time() - self._cpu_before
+        self._latest = Usage(round(max(0.0, cpu_seconds), 6), None)
+
+
 def _peak_of(used: resource.struct_rusage) -> int:
     return used.ru_maxrss * 1024
 

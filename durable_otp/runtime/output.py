@@ -26,7 +26,7 @@ class OutputFile:
 
     def entries(self, max_log: int) -> list[dict[str, Any]]:
         """Return what the attempt has written as log entries."""
-        return _entries(self.descriptor, max_log)
+        return entries_of(self.descriptor, max_log)
 
     def trim(self, max_log: int) -> None:
         """Give back the memory of what will not be kept: a step may print for hours.
@@ -54,15 +54,9 @@ class Output:
         file = os.open(path, os.O_RDWR | os.O_APPEND)  # its own opening: all writes go to the end
         self._file = os.dup(file) if file <= STANDARD[-1] else file
         self._max_log = max_log
-        self._streams = (_unbuffered(self._file), _unbuffered(self._file))
+        self._streams = (unbuffered(self._file), unbuffered(self._file))
         self._connect()
-        root = logging.getLogger()
-        root.handlers[:] = [RecordLines(self._streams[1])]
-        if root.level in (logging.NOTSET, logging.WARNING):
-            root.setLevel(logging.INFO)
-        events = logging.getLogger("durable_otp")
-        events.handlers[:] = []
-        events.propagate = True
+        log_to(RecordLines(self._streams[1]))
 
     def start(self) -> None:
         """Begin an attempt's part: what is in the file is stored already.
@@ -79,18 +73,29 @@ class Output:
             if stream not in self._streams:  # which keep nothing back
                 with contextlib.suppress(Exception):  # whatever the step has put in their place
                     stream.flush()
-        return _entries(self._file, self._max_log)
+        return entries_of(self._file, self._max_log)
 
     def _connect(self) -> None:
         out, err = self._streams
         if out.closed or err.closed:
-            self._streams = (_unbuffered(self._file), _unbuffered(self._file))
+            self._streams = (unbuffered(self._file), unbuffered(self._file))
         sys.stdout, sys.stderr = self._streams
         for standard in STANDARD:
             os.dup2(self._file, standard)
 
 
-def _unbuffered(descriptor: int) -> io.TextIOWrapper:
+def log_to(handler: logging.Handler) -> None:
+    """Have everything that is logged in this process go to one handler."""
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    if root.level in (logging.NOTSET, logging.WARNING):
+        root.setLevel(logging.INFO)
+    events = logging.getLogger("durable_otp")
+    events.handlers[:] = []
+    events.propagate = True
+
+
+def unbuffered(descriptor: int) -> io.TextIOWrapper:
     """Return a text stream whose every write is in the file at once, whatever happens next."""
     raw = os.fdopen(descriptor, "wb", buffering=0, closefd=False)
     return io.TextIOWrapper(raw, errors="backslashreplace", write_through=True)
@@ -100,7 +105,8 @@ def _size(descriptor: int) -> int:
     return os.lseek(descriptor, 0, os.SEEK_END)  # cheaper than fstat; writes append anyway
 
 
-def _entries(descriptor: int, max_log: int) -> list[dict[str, Any]]:
+def entries_of(descriptor: int, max_log: int) -> list[dict[str, Any]]:
+    """Return what an attempt has written to a file as log entries, at most so many bytes."""
     size = _size(descriptor)
     if not size:
         return []

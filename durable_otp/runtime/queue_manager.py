@@ -262,6 +262,7 @@ class QueueManager:
                 "paused": self._operators and self._operators.paused,
                 "workers_budget": self._crew.budget(),
                 "children": self._crew.tree(),
+                **({"threads": self._settings.threads} if self._settings.threads > 1 else {}),
             },
         )
 

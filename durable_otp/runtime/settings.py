@@ -62,6 +62,8 @@ class ManagerSettings:
     adapter: str | None
     limits: QueueLimits = field(default_factory=QueueLimits)
     """What the configuration says of all nodes together."""
+    threads: int = 1
+    """So many executions share a worker process."""
 
     @property
     def title(self) -> str:

@@ -19,6 +19,7 @@ from durable_otp.otp import ExitReason, Failed, Killed, Shutdown
 from durable_otp.otp.interruption import SIGNAL, ignores_interrupt, main_thread_activity
 from durable_otp.otp.process import Child
 from durable_otp.runtime import messages
+from durable_otp.runtime.apart import begins_apart
 from durable_otp.runtime.held import Condemnation, Held
 from durable_otp.runtime.messages import BegunReport
 from durable_otp.storage.families import children_ended
@@ -62,12 +63,15 @@ class Office(Protocol):
 class Settling:
     """Carries out settlements, each as a task of its own.
 
-    ``defect`` carries the exception of one that could not be carried out: the manager ends by it.
+    ``is_shared`` says that a worker has several executions in hand: killing it costs the others
+    their step, so a body there always has the whole grace. ``defect`` carries the exception of one
+    that could not be carried out: the manager ends by it.
     """
 
-    def __init__(self, office: Office, interrupt_grace: float) -> None:
+    def __init__(self, office: Office, interrupt_grace: float, *, is_shared: bool = False) -> None:
         self._office = office
         self._grace = interrupt_grace
+        self._is_shared = is_shared
         self._tasks: set[asyncio.Task[None]] = set()
         self.defect: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -76,6 +80,11 @@ class Settling:
         held.body_ended(logs)
         if held.condemned is None:
             self._begin(self._settle_death(held, reason))
+
+    def run_again(self, held: Held) -> None:
+        """Settle an execution whose worker was killed because of a neighbour: it counts nothing."""
+        held.body_ended([])
+        self._begin(self._run_again(held))
 
     def stop_body(self, held: Held, child: Child, why: Condemnation) -> None:
         """Stop a body and settle what is to be settled; does nothing if that goes on already."""
@@ -119,8 +128,18 @@ class Settling:
                 settle_crash, held.claim.id, tokens, attempt, most, CRASH_BACKOFF_SECONDS
             )
             held.token_changed()
+            if self._is_shared and verdict is not None and begins_apart(verdict.crashes, most):
+                held.begin_apart()
             self._follow(held, verdict)
             await self._tell(verdict)
+
+    async def _run_again(self, held: Held) -> None:
+        await self._office.committed(held)
+        if await self._take_over(held):
+            held.rerun()
+            self._office.again(held)
+        else:
+            self._office.drop(held, None)
 
     async def _take_over(self, held: Held) -> bool:
         """Change the lock token; return whether the row was still ours."""
@@ -177,9 +196,10 @@ class Settling:
 
     async def _stop(self, held: Held, child: Child) -> None:
         """Interrupt, wait for the grace, kill; return when the body is certainly over."""
-        before = main_thread_activity(child.pid)
+        before = None if self._is_shared else main_thread_activity(child.pid)
         child.send(messages.INTERRUPT, {"run": held.run})
-        child.signal(SIGNAL)
+        if not self._is_shared:  # there the worker's main thread passes the message on
+            child.signal(SIGNAL)
         grace = Deadline(self._grace)
         looks = 0
         while not held.body_over.is_set() and not grace.passed and looks < DEAF_LOOKS:

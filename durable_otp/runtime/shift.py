@@ -12,6 +12,7 @@ from durable_otp.events import emit
 from durable_otp.otp import ExitReason, Failed, Killed
 from durable_otp.otp.link import Message
 from durable_otp.runtime import messages
+from durable_otp.runtime.apart import begins_apart
 from durable_otp.runtime.batch import Batch
 from durable_otp.runtime.crew import Crew
 from durable_otp.runtime.handing_out import HandingOut
@@ -62,7 +63,7 @@ class Shift:
         self._settings = settings
         self.crew = Crew(settings, self._hear, self._left, self._returned, manager.look)
         self.handing_out = HandingOut(self.crew, self.catch_up, self._release_surplus)
-        self.settling = Settling(self, settings.interrupt_grace)
+        self.settling = Settling(self, settings.interrupt_grace, is_shared=settings.threads > 1)
         self.batch = Batch(manager, self._written, self._refused)
         self.writing = asyncio.ensure_future(self.batch.write_for_ever())
         self._memory = OutOfMemory()
@@ -83,10 +84,15 @@ class Shift:
         for claim in claims:
             if claim.id in known:
                 self._give_up(known[claim.id])
-        self.handing_out.take(
+        taken = [
             Held(claim, claim.lock_token, alone=claim.alone, is_fresh=not claim.begun_before)
             for claim in claims
-        )
+        ]
+        if self.crew.is_shared:
+            for held in taken:
+                most = self.description(held)["max_crashes"]
+                held.apart = begins_apart(held.claim.crashes, most)
+        self.handing_out.take(taken)
         self.hand_out()
 
     def hand_out(self) -> None:
@@ -100,9 +106,9 @@ class Shift:
             self._catch_up_with(station)
 
     def _catch_up_with(self, station: Station) -> None:
-        was_alone = any(held.alone for held in station.hand)
+        was_alone = any(held.is_kept_away for held in station.hand)
         over = station.catch_up()
-        if was_alone and not any(held.alone for held in station.hand):
+        if was_alone and not any(held.is_kept_away for held in station.hand):
             self._manager.look()  # its neighbours may run now
         if over:
             self.crew.done(station, len(over))
@@ -147,11 +153,11 @@ class Shift:
                 held.is_leaving = True
 
     def _begun(self, station: Station, held: Held, report: BegunReport) -> None:
-        was_alone = held.alone
+        was_alone = held.is_kept_away
         held.begin(report)
         if station.child is not None:
             held.start_timers(partial(self.settling.stop_body, held, station.child))
-        if was_alone and not held.alone:
+        if was_alone and not held.is_kept_away:
             self._manager.look()  # its neighbours may run now
 
     def _progressed(self, station: Station, held: Held) -> None:
@@ -201,11 +207,31 @@ class Shift:
 
     # how their executions leave them
 
-    def _left(self, station: Station, left: Left, reason: ExitReason) -> None:
+    def _left(self, places: Sequence[tuple[Station, Left]], reason: ExitReason) -> None:
+        """Settle what was at a dead worker's places.
+
+        When it was killed to stop one execution, its neighbours at the other places run again and
+        nothing is counted; else nobody knows whose fault it was, and all are charged.
+        """
+        is_out_of_memory = isinstance(reason, Killed) and self._memory.has_struck()
+        was_for_one = reason == BY_US and any(left.has_the_cause for _, left in places)
+        for station, left in places:
+            is_neighbour = was_for_one and not left.has_the_cause
+            self._left_place(station, left, reason, is_neighbour=is_neighbour,
+                             is_out_of_memory=is_out_of_memory)  # fmt: skip
+
+    def _left_place(
+        self,
+        station: Station,
+        left: Left,
+        reason: ExitReason,
+        *,
+        is_neighbour: bool,
+        is_out_of_memory: bool,
+    ) -> None:
         for held in left.over:
             self._is_over(station, held, None)
         logs = self._output(station) if left.begun else []
-        is_out_of_memory = isinstance(reason, Killed) and self._memory.has_struck()
         for held in left.begun:
             held.out_of_memory = is_out_of_memory
             if self._manager.is_stopping:
@@ -214,6 +240,8 @@ class Shift:
                 held.body_ended(logs)
                 self.handing_out.drop(held)
                 self._release([held])
+            elif is_neighbour:
+                self.settling.run_again(held)
             else:
                 self.settling.death(held, reason, logs)
         self._returned(left.returned)

@@ -1,5 +1,8 @@
 """A worker's place at its manager: what it has been handed, and how far it has come with it.
 
+Where several executions share a worker process, each of its threads has a place; they have the same
+worker, and leave together.
+
 A place outlives the processes that take it. The first execution in a worker's hand is the one it
 runs, or is about to; those behind it have been handed ahead and can be taken back until they begin.
 """
@@ -32,6 +35,11 @@ class Left:
     begun: Sequence[Held]
     returned: Sequence[Held]
 
+    @property
+    def has_the_cause(self) -> bool:
+        """Whether one of them was to be stopped, by its worker's death if need be."""
+        return any(held.condemned or held.refusal for held in self.begun)
+
 
 @dataclass(eq=False)
 class Station:
@@ -41,6 +49,10 @@ class Station:
     output: OutputFile
     slate: Slate = field(default_factory=Slate)
     permits: Permits = field(default_factory=Permits)
+    worker: str = ""
+    """The id that its worker has at the supervisor."""
+    thread: int | None = None
+    """Which thread of its worker stands here, from 0; None for one that has no others."""
     child: Child | None = None
     hand: deque[Held] = field(default_factory=deque)
     executions: int = 0
@@ -73,7 +85,11 @@ class Station:
             raise RuntimeError("nobody stands at this station")
         self.hand.extend(executions)
         self.permits.grant(held.run for held in executions)
-        self.child.send_all([_run(held) for held in executions])
+        orders = [_run(held) for held in executions]
+        if self.thread is not None:
+            for order in orders:
+                order.fields["thread"] = self.thread
+        self.child.send_all(orders)
 
     def take_back(self) -> list[Held]:
         """Take what has not begun out of the worker's hand; it will never begin there."""
@@ -147,6 +163,6 @@ def _run(held: Held) -> Message:
         "lock_token": held.lock_token,
         "is_fresh": held.is_fresh,
         "is_plain": claim.is_plain,
-        "is_alone": held.alone,
+        "is_alone": held.is_kept_away,
     }
     return Message(messages.RUN, fields, (claim.input or "").encode())

@@ -125,7 +125,7 @@ def connections(config: Config) -> tuple[int, str]:
     shown = f" + {pages} dashboard" if pages else ""
     if not config.durable.queue_enabled:
         return 1 + pages, f"1 registrar{shown}"
-    sizes = [queue.concurrency for queue in config.queues.values()]
+    sizes = [(queue.concurrency, queue.threads) for queue in config.queues.values()]
     siblings = len(SIBLINGS) + 1 + config.metrics.enabled
     count, formula = needed_connections(sizes, siblings=siblings)
     return count + pages, formula + shown
@@ -167,6 +167,7 @@ def _manager(
         max_executions_per_worker=section.max_executions_per_worker,
         adapter=durable.adapter,
         limits=_limits(section),
+        threads=section.threads,
     )
     return ChildSpec(
         manager_id(queue),

@@ -19,6 +19,8 @@ LATER_FIELDS = {
     "queue_manager": ("queue", "concurrency", "busy", "paused", "workers_budget"),
     "worker": ("execution_id", "workflow", "step"),
 }
+SHARED_FIELDS = ("threads", "executions")
+"""Only where several executions share a worker process."""
 
 Node = dict[str, Any]
 
@@ -36,6 +38,7 @@ def view(node: Node, now: datetime, monotonic: float) -> Node:
     shown["status"] = _status(node)
     shown["started_at"] = start_text(node.get("started_at"), now, monotonic)
     shown |= {field: node.get(field) for field in LATER_FIELDS.get(role, ())}
+    shown |= {field: node[field] for field in SHARED_FIELDS if field in node}
     for field in BUDGETS & shown.keys():
         shown[field] = _budget(shown[field], now, monotonic)
     if role == "queue_manager":

@@ -8,11 +8,11 @@ import contextlib
 import logging
 import os
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 from durable_otp.clock import Deadline, monotonic
 from durable_otp.engine.claim import Claim, Limits
@@ -61,35 +61,73 @@ def worker(
 ) -> None:
     """Be a worker until told to stop; ``output`` is the manager's descriptor of its output file."""
     set_title(title)
-    _be_first_to_go()
+    be_first_to_go()
     captured = Output(os.getppid(), output, settings.max_log)
-    host = Worker(parent, settings, title, captured, slate, permits)
+    host = Worker(parent, settings, title, Desk(captured, slate, permits))
     parent.ready({"workflows": messages.known_workflows(host.registry)})
     host.serve()
+
+
+class ManagerLink(Protocol):
+    """The link to the manager, as `otp.ParentLink` is."""
+
+    @property
+    def stopping(self) -> bool:
+        """Whether to finish and return."""
+
+    @property
+    def lost(self) -> bool:
+        """Whether the manager is gone."""
+
+    def send(self, kind: str, fields: dict[str, Any] | None = None, body: bytes = b"") -> None:
+        """Send a message."""
+
+    def receive(self, timeout: float | None) -> Message | None:
+        """Wait for the next message; None when something else ended the wait."""
+
+    def take(self) -> Message | None:
+        """Return a message that has arrived, without waiting."""
+
+
+class Capture(Protocol):
+    """Where what an attempt writes is found."""
+
+    def start(self) -> None:
+        """Begin an attempt's part."""
+
+    def captured(self) -> Sequence[Mapping[str, Any]]:
+        """Return what the attempt has written so far, as log entries."""
+
+
+class Desk(NamedTuple):
+    """What an execution's worker works with."""
+
+    output: Capture
+    slate: Slate
+    permits: Permits
 
 
 class Worker:
     """The process around an execution; implements `engine.host.Host`."""
 
+    _set_title: Callable[[str], None] = staticmethod(set_title)
+
     def __init__(
         self,
-        parent: ParentLink,
+        parent: ManagerLink,
         settings: WorkerSettings,
         title: str,
-        output: Output,
-        slate: Slate,
-        permits: Permits,
+        desk: Desk,
+        registry: Registry | None = None,
     ) -> None:
         self._parent = parent
         self._title = title
         self._settings = settings
-        self._output = output
-        self._slate = slate
-        self._permits = permits
+        self._output, self._slate, self._permits = desk
         self._done: list[tuple[int, Outcome, float]] = []
         self._limits = Limits(settings.max_payload, settings.max_context)
         self._interruption = Interruption(self._is_interrupted)
-        self._interruption.install()
+        self._take_signals()
         self._inbox: deque[Message] = deque()
         self._run = 0
         self._workflow = self._execution_id = ""
@@ -106,10 +144,12 @@ class Worker:
             codecs=_codecs(settings),
             awaits_codec=True,
         )
-        self.registry = _registry(settings)
-        self._spans = (
-            step_spans()
-        )  # the workflows' modules have been imported, and have said where to
+        self.registry = load_registry(settings) if registry is None else registry
+        # The workflows' modules have been imported, and have said where spans go.
+        self._spans = step_spans()
+
+    def _take_signals(self) -> None:
+        self._interruption.install()
 
     def serve(self) -> None:
         """Run what the manager hands over until it says to stop, or is gone."""
@@ -235,7 +275,7 @@ class Worker:
 
     def begun(self, begun: Begun) -> None:
         """Note for the manager which attempt begins now; tell it, if it has to measure its time."""
-        set_title(f"{self._title} {self._workflow}:{begun.attempt.path}")
+        self._set_title(f"{self._title} {self._workflow}:{begun.attempt.path}")
         self._has_timeout = begun.timeout is not None or begun.progress_deadline is not None
         self._pace = Pace(begun.progress_deadline)
         report = messages.begun_fields(self._run, begun)
@@ -294,7 +334,7 @@ class Worker:
         if message is not None:
             return message
         self._tell_done()
-        set_title(self._title)
+        self._set_title(self._title)
         return self._parent.receive(timeout)
 
     def _is_interrupted(self) -> bool:
@@ -315,7 +355,8 @@ class Worker:
             self._database.connection()
 
 
-def _registry(settings: WorkerSettings) -> Registry:
+def load_registry(settings: WorkerSettings) -> Registry:
+    """Return the workflows that a worker knows; raises InitError."""
     registry = Registry()
     try:
         registry.load(take_up(settings.workflows))
@@ -333,7 +374,7 @@ def _codecs(settings: WorkerSettings) -> Codecs:
     return codecs
 
 
-def _be_first_to_go() -> None:
+def be_first_to_go() -> None:
     """Let the kernel kill a worker rather than a supervisor when memory runs out."""
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")

@@ -23,7 +23,7 @@ async def carry_out(crew: Crew, queue: str, message: Message) -> dict[str, Any]:
 
 async def _perform(crew: Crew, queue: str, order: dict[str, Any]) -> Result:
     name = f"{queue}/{order['worker']}"
-    station = next((each for each in crew.stations if str(each.number) == order["worker"]), None)
+    station = next((each for each in crew.stations if each.worker == order["worker"]), None)
     child = None if station is None else station.child
     life = None if child is None else (child.pid, child.started_at)
     if station is None or child is None or life != (order["pid"], order["at"]):

@@ -9,15 +9,25 @@ CONNECTIONS_PER_MANAGER = 2
 SPARE_WORKERS = 1
 
 
-def needed_connections(concurrencies: Collection[int], siblings: int) -> tuple[int, str]:
+def worker_processes(concurrency: int, threads: int) -> int:
+    """Return how many worker processes run so many executions, the spare left out."""
+    return -(-concurrency // threads)
+
+
+def needed_connections(sizes: Collection[tuple[int, int]], siblings: int) -> tuple[int, str]:
     """Return how many connections a node may open at most, and the sum that says why.
 
-    ``concurrencies`` are those of its queues, ``siblings`` the processes beside their managers.
+    ``sizes`` are the concurrency and the threads of each of its queues, ``siblings`` the processes
+    beside their managers. Every thread of a worker has a connection of its own.
     """
-    workers = sum(concurrency + SPARE_WORKERS for concurrency in concurrencies)
-    managers = CONNECTIONS_PER_MANAGER * len(concurrencies)
+    workers = sum(
+        (worker_processes(concurrency, threads) + SPARE_WORKERS) * threads
+        for concurrency, threads in sizes
+    )
+    managers = CONNECTIONS_PER_MANAGER * len(sizes)
+    who = "workers" if all(threads == 1 for _, threads in sizes) else "threads of workers"
     formula = (
-        f"{workers} workers and spares + {CONNECTIONS_PER_MANAGER} x {len(concurrencies)} queue "
+        f"{workers} {who} and spares + {CONNECTIONS_PER_MANAGER} x {len(sizes)} queue "
         f"managers + {siblings} siblings"
     )
     return workers + managers + siblings, formula

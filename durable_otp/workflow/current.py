@@ -1,10 +1,13 @@
 """The step that runs now, for code deep inside it.
 
 A worker runs one step at a time, so the current one is a fact of the process: a module global,
-which the step's helper threads see too (a context variable would not reach them).
+which the step's helper threads see too (a context variable would not reach them). A process whose
+threads run a step each says so once (`share_process`), and the current one is then a fact of the
+context: a helper thread sees it when it runs in a copy of the step's (``contextvars``).
 """
 
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from datetime import datetime
 from typing import Any, Protocol, overload
 
@@ -45,7 +48,46 @@ class StepRun(Protocol):
         ...
 
 
-_runs: list[StepRun] = []
+class _Runs(Protocol):
+    """The runs that are entered, the latest last: a list, or what does the same."""
+
+    def append(self, run: StepRun, /) -> None: ...
+
+    def pop(self) -> StepRun: ...
+
+    def __getitem__(self, index: int, /) -> StepRun: ...
+
+    def __len__(self) -> int: ...
+
+
+class _RunsOfContext:
+    """A list of its own for each thread, and for what runs in a copy of its context."""
+
+    def __init__(self) -> None:
+        self._runs: ContextVar[tuple[StepRun, ...]] = ContextVar("durable_otp_runs", default=())
+
+    def append(self, run: StepRun, /) -> None:
+        self._runs.set((*self._runs.get(), run))
+
+    def pop(self) -> StepRun:
+        *others, run = self._runs.get()
+        self._runs.set(tuple(others))
+        return run
+
+    def __getitem__(self, index: int, /) -> StepRun:
+        return self._runs.get()[index]
+
+    def __len__(self) -> int:
+        return len(self._runs.get())
+
+
+_runs: _Runs = []
+
+
+def share_process() -> None:
+    """Have each thread of this process run a step of its own from now on; there is no way back."""
+    global _runs  # noqa: PLW0603 - what the current step is a fact of, is one of the process
+    _runs = _RunsOfContext()
 
 
 class entering:  # noqa: N801 - used as a function is
@@ -71,9 +113,18 @@ def step_run(asking: str) -> StepRun:
     run = current_run()
     if run is None:
         raise NotInStepError(
-            f"{asking} works only inside a running step; call it from a step's body."
+            f"{asking} works only inside a running step; call it from a step's body.{_threads()}"
         )
     return run
+
+
+def _threads() -> str:
+    if isinstance(_runs, list):
+        return ""
+    return (
+        " Its queue has threads above 1, so a thread that the body starts has to run in a copy of "
+        "its context (contextvars.copy_context().run)."
+    )
 
 
 def context() -> Context:

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from durable_otp.config import RetentionSection, from_mapping, load
 from durable_otp.errors import ConfigError
+from durable_otp.runtime.tree import connections
 from durable_otp.workflow.state import FINAL
 
 EXAMPLE = """
@@ -189,7 +190,10 @@ def test_no_refusal_shows_the_password_unless_it_is_put_where_it_does_not_belong
         ("[dashboard]\nport = 0", "dashboard.port", "at least 1"),
         ("[dashboard]\ntoken = 'hunter2'", "dashboard.token", "must be a hash"),
         ("[dashboard.operators]\nann = 'hunter2'", "dashboard.operators.ann", "must be a hash"),
-        ("[queues.slow]\nthreads = 2", "queues.slow.threads", "must be 1, not 2"),
+        ("[queues.slow]\nthreads = 0", "queues.slow.threads", "at least 1, not 0"),
+        ("[queues.slow]\nthreads = 257", "queues.slow.threads", "at most 256, not 257"),
+        ("[queues.slow]\nthreads = true", "queues.slow.threads", "whole number, not True"),
+        ("[queues.slow]\nthreads = 2.0", "queues.slow.threads", "whole number, not 2.0"),
         ("[queues.'a b']\nconcurency = 2", 'queues."a b".concurency', "mean concurrency?"),
         ("[queues.slow]\nconcurrency = 'x'", "queues.slow.concurrency", "whole number, not 'x'"),
         ("[queues.slow]\nconcurrency = true", "queues.slow.concurrency", "whole number, not True"),
@@ -302,3 +306,11 @@ def test_retention_says_how_long_what_ended_is_kept():
     ):
         with pytest.raises(ConfigError, match=said):
             from_mapping({"retention": section}, environ={})
+
+
+def test_each_thread_counts_as_a_connection():
+    queues = {"default": {"concurrency": 9, "threads": 4}, "slow": {"concurrency": 2}}
+    sections = {"queues": queues}
+    count, formula = connections(from_mapping(sections))
+    assert count == (3 + 1) * 4 + (2 + 1) + 2 * 2 + 7
+    assert formula.startswith("19 threads of workers and spares + 2 x 2 queue managers")

@@ -1,6 +1,7 @@
 """The functions for code deep inside a step find the step that runs, from any thread."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -130,3 +131,22 @@ def test_a_wrong_wait_is_refused_before_the_run_is_asked(call, error):
 
 def test_a_suspension_is_no_exception_that_a_body_catches_by_accident():
     assert not issubclass(Suspension, Exception)
+
+
+def test_where_threads_run_a_step_each_a_thread_sees_its_own(monkeypatch):
+    monkeypatch.setattr(current, "_runs", [])
+    current.share_process()
+    with current.entering(Run()), ThreadPoolExecutor(1) as threads:
+        with pytest.raises(NotInStepError, match="copy_context"):
+            threads.submit(current.current_step).result()
+        assert threads.submit(copy_context().run, current.current_step).result() == "charge"
+        with current.entering(Run("ship")):
+            assert current.current_step() == "ship"
+        assert current.current_step() == "charge"
+
+        def other() -> str:
+            with current.entering(Run("ship")):
+                return current.current_step()
+
+        assert threads.submit(other).result() == "ship"
+    assert current.current_run() is None
