@@ -113,6 +113,7 @@ NO_PAYLOADS = {
     "dashboard_audit": {"detail"},
     "dashboard_executions": {"contains"},
     "publish_node": {"tree", "workflows"},
+    "record_lives": {"lives"},
     "write_batch": {"rows"},
     "settle_crash": {"error"},
     "settle_timeout": {"error"},
