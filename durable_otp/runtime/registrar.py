@@ -19,14 +19,13 @@ from durable_otp.otp.title import set_title
 from durable_otp.runtime import messages
 from durable_otp.runtime.carried import codecs_of
 from durable_otp.runtime.command_desk import CommandDesk
+from durable_otp.runtime.life_log import LifeLog
 from durable_otp.runtime.recurring import pause_of, serve
 from durable_otp.runtime.settings import RegistrarSettings
 from durable_otp.runtime.usage import Usage
 from durable_otp.storage.database import Database
 from durable_otp.storage.definitions import publish
-from durable_otp.storage.lives import Life, Lives, open_lives, record_lives
 from durable_otp.storage.nodes import forget_nodes, publish_node, withdraw_nodes
-from durable_otp.storage.processes import processes_of
 from durable_otp.storage.schedules import declare
 
 AT_MOST_EVERY = 0.2
@@ -46,9 +45,7 @@ class Registrar:
         self._is_node_stopping = False
         self._is_replaced = False
         self._tree: dict[str, Any] = {}
-        self._lives: Lives | None = None
-        self._seen: dict[str, Any] | None = None
-        self._unwritten: list[Life] = []
+        self._life_log = LifeLog(database, settings.node_id)
         self._workflows: list[dict[str, Any]] = []
         self._published: list[dict[str, Any]] | None = None
         self._beat = 0
@@ -83,9 +80,9 @@ class Registrar:
         if too_soon > 0:
             return too_soon
         self._beat += 1
-        self._write_lives()
         is_watched = self._database.run(publish_node, self._node(), self._beat)
         self._last = monotonic()
+        self._life_log.note(self._tree)
         self._every = min(beat_every, MEASURED_EVERY) if is_watched else beat_every
         return self._every
 
@@ -95,19 +92,6 @@ class Registrar:
             self._database.run(declare, messages.declared_schedules(self._workflows))
         except (CodecError, ConfigError) as error:
             emit("schedules_not_declared", level=logging.ERROR, reason=str(error))
-
-    def _write_lives(self) -> None:
-        """Write down which processes have begun or ended; while none has, nothing is asked."""
-        if self._tree is self._seen:
-            return
-        node_id = self._settings.node_id
-        if self._lives is None:
-            self._lives = Lives(self._database.run(open_lives, node_id))
-        self._seen = self._tree
-        self._unwritten += self._lives.seen(list(processes_of(node_id, self._tree)))
-        if self._unwritten:
-            self._database.run(record_lives, node_id, self._unwritten)
-            self._unwritten = []
 
     def leave(self) -> None:
         """Take the node off the list, so that nobody need wait for its silence.

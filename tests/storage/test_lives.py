@@ -3,11 +3,15 @@
 from datetime import UTC, datetime
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
+from durable_otp.runtime.life_log import LifeLog
 from durable_otp.storage import lives as module
+from durable_otp.storage.database import Database
 from durable_otp.storage.identity import new_id
 from durable_otp.storage.lives import Life, lives, lives_just_ended, open_lives, record_lives
 from durable_otp.storage.nodes import forget_nodes
+from tests.support.roles import role
 
 AT = datetime(2026, 5, 1, tzinfo=UTC)
 
@@ -67,3 +71,24 @@ def test_a_node_s_processes_end_with_it(database, node):
     database.run(forget_nodes, [node])
     (row,) = database.run(lives, limit=5, node_id=node)
     assert row["reason"] == "ended with its node"
+
+
+def test_a_role_that_may_not_write_lives_keeps_its_node(dsn, tables, caplog):
+    tree = {"id": "root", "role": "supervisor", "pid": 1, "status": "running", "restarts": 0}
+    tree |= {"started_at": AT.isoformat(), "children": []}
+    with role(dsn, tables.schema, "runtime") as poor:
+        name = conninfo_to_dict(poor)["user"]
+        tables.sql(f"REVOKE ALL ON durable.process_lives FROM {name}")
+        limited = Database(poor, tables.schema, role="registrar")
+        log = LifeLog(limited, "n")
+        for _ in range(2):
+            log.note(dict(tree))
+        limited.close()
+        assert caplog.text.count("lives_not_written") == 1
+        tables.sql(f"GRANT ALL ON durable.process_lives TO {name}")
+        granted = Database(poor, tables.schema, role="registrar")
+        LifeLog(granted, "n").note(dict(tree))
+        granted.close()
+    assert [each["path"] for each in tables.sql("SELECT path FROM durable.process_lives")] == [
+        "root"
+    ]

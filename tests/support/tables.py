@@ -16,7 +16,7 @@ from tests.support.waiting import wait_until
 TABLES = (
     "workflow_executions, fan_outs, step_executions, waits, events, once_results, pending_inputs, "
     "scheduled_workflows, schedule_slots, definitions, nodes, queue_managers, queues, "
-    "queue_limits, commands, subscriptions"
+    "queue_limits, commands, subscriptions, process_lives"
 )
 HOLDER = {"locked_by": "somebody", "lock_token": "00000000-0000-4000-8000-000000000001"}
 
