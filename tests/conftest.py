@@ -13,6 +13,34 @@ settings.register_profile("on a machine that others use too", deadline=None)
 settings.load_profile("on a machine that others use too")
 
 
+LONG = (
+    "test_soak",
+    "test_model",
+    "test_sweep",
+    "test_testing_plugin",
+    "test_pg_command",
+    "test_failure_guide",
+    "test_embedded_postgres",
+    "test_manager_stalls",
+    "test_runtime_threads",
+    "test_codec",
+    "test_browser",
+    "test_demo",
+)
+"""Files that take a process of pytest-xdist for half a minute and more."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let files be handed out in the order below; pytest-xdist would take few tests for little."""
+    config.option.loadscopereorder = False
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take long, lest all wait for one at the end; else as it falls."""
+    items.sort(key=lambda item: item.path.stem not in LONG)
+
+
 @pytest.fixture(scope="session")
 def postgres_dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The DSN of a PostgreSQL that all tests share: DURABLE_TEST_DSN, else an embedded server."""

@@ -26,6 +26,7 @@ def run_bench(*arguments):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_a_smoke_of_a_question_prints_every_cell_and_can_be_told(dsn):
     before = {path: path.stat().st_mtime for path in (ROOT / "bench").rglob("*.jsonl")}
     done = run_bench("--quick", "--only", "enqueue", "steps", "--dsn", dsn)

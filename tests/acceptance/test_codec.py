@@ -283,6 +283,7 @@ def test_a_client_without_the_codec_says_so_and_loses_nothing(tree: Tree):
     assert handle.result()["given"] == SECRET
 
 
+@pytest.mark.slow
 def test_keys_rotate_while_executions_wait_and_what_no_key_is_there_for_is_left_alone(
     postgres_dsn: str,
 ):

@@ -60,7 +60,8 @@ def test_an_execution_is_shown_with_the_codec_and_as_encoded_without(tables, sta
     assert HIDDEN in without.output
     assert SECRET not in without.output
     assert SECRET in with_it.output
-    assert listed[0]["input"] == HIDDEN
+    (shown,) = (each for each in listed if each["id"] == started)
+    assert shown["input"] == HIDDEN
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def worker_pids(tree: Tree) -> set[int]:
 
 
 def test_shapes_end_as_the_model_says(dsn: str, schema: str, tmp_path: Path) -> None:
-    shapes = shapes_of(0, 80)
+    shapes = shapes_of(0, 50)
     runs = run_shapes(dsn, schema, shapes, tmp_path / "ledger")
     assert report(shapes, runs) == ""
 
@@ -67,7 +67,7 @@ def test_shapes_end_as_the_model_says(dsn: str, schema: str, tmp_path: Path) -> 
 def test_shapes_whose_steps_are_committed_together_end_as_the_model_says(
     dsn: str, schema: str, tmp_path: Path
 ) -> None:
-    shapes = shapes_of(500, 60)
+    shapes = shapes_of(500, 40)
     runs = run_shapes(dsn, schema, shapes, tmp_path / "ledger", commit="batched")
     assert report(shapes, runs) == ""
 

@@ -143,13 +143,13 @@ def test_cancelling_a_running_execution_stops_its_body_at_once(tree: Tree, actio
 
 
 def test_cancelling_what_is_pending_or_asleep_lets_nothing_of_it_run(tree: Tree) -> None:
-    asleep = tree.start(one="nap:0.3")
+    asleep = tree.start(one="nap:1")
     tree.until(asleep, "waiting")
+    asleep.cancel()
     with paused(tree):
         pending = tree.start()
         pending.cancel()
-        asleep.cancel()
-    tree.start(one="nap:0.4").result(timeout=30)
+    tree.start(one="nap:1.1").result(timeout=30)
     assert (pending.status(), asleep.status()) == ("cancelled", "cancelled")
     assert (tree.bodies(pending), tree.bodies(asleep)) == ([], [("one", 1)])
 

@@ -350,7 +350,8 @@ def test_what_was_interrupted_has_no_neighbour_in_any_thread(dsn: str, schema: s
         assert min(between) >= 0.5
 
 
-@pytest.mark.parametrize("commit", [pytest.param("each", marks=pytest.mark.slow), "batched"])
+@pytest.mark.slow
+@pytest.mark.parametrize("commit", ["each", "batched"])
 def test_kills_among_many_lose_and_double_nothing(dsn: str, schema: str, commit: str) -> None:
     chance = random.Random(7)
     queue = {"concurrency": 8, "threads": 4, "commit": commit}

@@ -126,6 +126,7 @@ def test_that_fails(durable):
     assert not used & schemas(dsn)
 
 
+@pytest.mark.slow
 def test_without_a_dsn_there_is_a_private_server(project) -> None:
     output, notes = project(
         """
@@ -165,6 +166,7 @@ def test_it(pytestconfig):
     assert loaded.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_a_tree_that_cannot_run_is_refused_and_leaves_nothing(project, dsn) -> None:
     output, notes = project(
         """

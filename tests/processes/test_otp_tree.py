@@ -117,11 +117,11 @@ def test_a_worker_dies_with_its_supervisor_however_busy_it_is(grow: Grow) -> Non
     assert_gone([story.pid("w")], within=1.0)
 
 
-def test_two_hundred_deaths_cost_no_descriptor_and_leave_no_zombie(grow: Grow) -> None:
+def test_a_hundred_deaths_cost_no_descriptor_and_leave_no_zombie(grow: Grow) -> None:
     supervisor, story = grow(ChildSpec("a", programs.obey), ChildSpec("b", programs.obey))
     count = psutil.Process(supervisor.pid).num_fds()
     in_child = psutil.Process(story.pid("a")).num_fds()
-    for death in range(200):
+    for death in range(100):
         os.kill(story.pid("a"), signal.SIGKILL)
         story.wait_for("started", "a", times=death + 2)
     assert psutil.Process(supervisor.pid).num_fds() == count

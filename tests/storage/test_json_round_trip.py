@@ -34,7 +34,7 @@ def connection(postgres_dsn: str) -> Iterator[psycopg.Connection]:
 
 
 @settings(
-    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(VALUES)
 @example([1e15, 1.0, 1e-7, 5e-324, 2.2250738585072014e-308, -0.0, 1e16, 9.2e18, -1e17])

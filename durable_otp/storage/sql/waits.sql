@@ -107,12 +107,13 @@ ORDER BY w.path, w.visit, w.ordinal;
 
 -- name: answer_input
 -- payload: answer
--- The answer as it is stored is what the wait gets as well.
+-- The answer as it is stored is what the wait gets as well: as it was given, for who may answer may
+-- not read what is in the table.
 UPDATE durable.pending_inputs
 SET status = 'answered', response = %(answer)s::jsonb, answer_id = %(answer_id)s::uuid,
     completed_at = durable.now()
 WHERE id = %(input_id)s::uuid AND status = 'open'
-RETURNING response::text AS answer;
+RETURNING %(answer)s::jsonb::text AS answer;
 
 -- name: list_pending_inputs
 SELECT i.id::text, i.execution_id::text, e.workflow, w.path AS step, i.name, i.type,
