@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Self
 
 from durable_otp.events import emit
-from durable_otp.otp import calls, errors, link
+from durable_otp.otp import calls, errors, fork_gate, link
 from durable_otp.otp.calls import Call, ChildCounts, ChildInfo, SupervisorEvent
 from durable_otp.otp.cargo import Cargo, pack
 from durable_otp.otp.child_spec import (
@@ -52,9 +52,10 @@ class RootProcess:
         self._last_words: dict[str, Any] | None = None
         self._started: concurrent.futures.Future[None] = concurrent.futures.Future()
         self._ended: concurrent.futures.Future[ExitReason] = concurrent.futures.Future()
-        self._connection, theirs = link.pair()
-        with theirs:
-            self._process = _execute(payload, theirs)
+        with fork_gate.CLOSED:
+            self._connection, theirs = link.pair()
+            with theirs:
+                self._process = _execute(payload, theirs)
         self._listener = threading.Thread(target=self._listen, name="durable-otp-root", daemon=True)
         self._listener.start()
 

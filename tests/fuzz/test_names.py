@@ -205,7 +205,7 @@ def test_blocks_of_any_name_nest_and_run_or_are_refused(
     bench: Bench, levels: list[tuple[str, Handed]], is_undone: bool
 ) -> None:
     bench.empty()
-    workflow = Workflow("nested", version=str(hash(repr(levels))))
+    workflow = Workflow("nested", version=str(hash(repr((levels, is_undone)))))
     if tried(lambda: [nest(workflow, levels, is_undone)]) is None:
         return
     workflow.compensate(name="undo")(lambda: None)

@@ -1,5 +1,6 @@
 """Processes by name, what they use, and what they are doing."""
 
+import mmap
 import os
 
 import pytest
@@ -112,7 +113,8 @@ def test_a_tree_is_measured_no_more_often_than_is_asked_for():
     assert tree["children"][0] == {
         "pid": None, "children": [], "cpu_percent": None, "rss_bytes": None
     }  # fmt: skip
-    ballast = bytearray(30 << 20)
+    ballast = mmap.mmap(-1, 30 << 20)  # of its own, not out of what the heap has kept
+    ballast.write(bytes(30 << 20))
     usage.add_to(tree, every=3600)
     assert tree["rss_bytes"] == first
     usage.add_to(tree, every=0)
