@@ -112,6 +112,8 @@ class NamedStatements:
     def _refused(self, result: PGresult) -> psycopg.Error:
         """Return an error; begin anew if what was prepared is gone, or a table has changed."""
         error = error_from_result(result)
+        if error.sqlstate is None:  # libpq's own word: the connection ended before the whole answer
+            return psycopg.OperationalError(str(error))
         if isinstance(error, _POOLED):
             self._threshold = None
         if isinstance(error, PLAN_LOST):

@@ -11,11 +11,12 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from psycopg.pq import ExecStatus
 
 from durable_otp.errors import DatabaseUnreachable
 from durable_otp.storage import named
 from durable_otp.storage.async_database import AsyncDatabase
-from durable_otp.storage.connecting import connection_arguments
+from durable_otp.storage.connecting import CONNECTION_LOST, connection_arguments
 from durable_otp.storage.database import Database, open_connection
 from durable_otp.storage.journal import database_now
 from durable_otp.storage.operation import Operation, Row, transaction
@@ -237,3 +238,13 @@ def _on_alarm(act: Any) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+def test_a_connection_that_ends_amid_an_answer_is_lost(dsn: str, schema: str) -> None:
+    """PQgetResult meets the end by itself behind the first result, and makes one of its own."""
+    connection = open_connection(connection_arguments(dsn, "test"), schema)
+    try:
+        ended = connection.pgconn.make_empty_result(ExecStatus.FATAL_ERROR)
+        assert isinstance(connection.named._refused(ended), CONNECTION_LOST)
+    finally:
+        connection.close()
