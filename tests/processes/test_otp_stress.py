@@ -17,6 +17,8 @@ from tests.support.otp_programs import Grow
 from tests.support.waiting import wait_until
 
 MEGABYTE = 1 << 20
+PYTHONS = ("sem.mp-", "psm_", "pym-")
+"""How names begin that Python, and the libraries of processes we use, give in `/dev/shm`."""
 slow = pytest.mark.slow
 
 
@@ -43,8 +45,8 @@ class Holdings:
 
 
 def shared_memory() -> set[str]:
-    """Return the names of the shared memory and semaphores that exist."""
-    return {entry.name for entry in Path("/dev/shm").iterdir()}
+    """Return the names of Python's shared memory and semaphores; servers and browsers have more."""
+    return {path.name for path in Path("/dev/shm").iterdir() if path.name.startswith(PYTHONS)}
 
 
 def small_tree() -> Supervisor:
@@ -77,7 +79,7 @@ def test_ten_threads_start_and_stop_trees(starters: int, times: int) -> None:
     assert ends == [(Normal(), 4, [])] * (2 + starters * times)
     gc.collect()
     Holdings.of(os.getpid()).assert_no_more_than(before, megabytes=8)
-    assert shared_memory() <= shared
+    wait_until(lambda: shared_memory() <= shared)  # what a test beside this one holds for a moment
 
 
 @pytest.mark.parametrize(
@@ -104,4 +106,4 @@ def test_children_killed_in_quantity_cost_nothing(grow: Grow, deaths: int) -> No
         Holdings.of(pid).assert_no_more_than(holdings, megabytes=4)
     assert psutil.Process(story.pid("n/w")).num_fds() == in_child
     assert story.pid("n") == who[2]
-    assert shared_memory() <= shared
+    wait_until(lambda: shared_memory() <= shared)  # what a test beside this one holds for a moment
