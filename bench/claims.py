@@ -15,9 +15,10 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from bench import figures, floors, summary
+from bench import figures, floors, summary, workload
 from bench.crew import together
 from bench.question import Question, Row, Rows, Setting, Table, WrongResultError
+from durable_otp import Durable
 from durable_otp.storage.async_database import AsyncDatabase
 from durable_otp.storage.migrator import Migrator
 from durable_otp.storage.queue import fetch_jobs
@@ -27,12 +28,6 @@ KNOWN = [("noop", "1")]
 PAIRS = 10
 SECONDS = 1.2
 PAIRED = ((4, 100), (16, 100))
-FILL = """
-INSERT INTO "durable".workflow_executions
-    (id, workflow, version, input, scheduled_at, inserted_at, updated_at)
-SELECT gen_random_uuid(), 'noop', '1', jsonb_build_object('slot', n), now(), now(), now()
-FROM generate_series(0, %s - 1) n
-"""
 
 
 def run(setting: Setting) -> Iterator[Row]:
@@ -56,9 +51,15 @@ def prepare(dsn: str, rows: int) -> None:
     """Fill ours and raw with so many due rows."""
     Migrator(dsn, SCHEMA).migrate()
     floors.prepare(dsn, rows)
+    fill(dsn, rows)
     with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute(FILL, (rows,))
         connection.execute("VACUUM ANALYZE")
+
+
+def fill(dsn: str, rows: int) -> None:
+    """Start so many executions as a client does: in the order of their ids and of time."""
+    with Durable(dsn, schema=SCHEMA) as durable:
+        durable.start_many(workload.noop, [{"slot": slot} for slot in range(rows)])
 
 
 class Copies:
@@ -102,7 +103,7 @@ def _measure(which: str, dsn: str, claimers: int, batch: int) -> Row:
     claim = {"ours": _claim_ours, "raw": _claim_raw}[which]
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("CHECKPOINT")
-    outcome = together(dsn, claimers, lambda _, begin: claim(dsn, batch, begin))
+    outcome = together(dsn, claimers, lambda index, begin: claim(dsn, batch, index, begin))
     ids = [id_ for claimed, _ in outcome.values for id_ in claimed]
     took = [seconds for _, durations in outcome.values for seconds in durations]
     _hold_against_the_table(which, dsn, len(ids))
@@ -127,21 +128,23 @@ def _hold_against_the_table(which: str, dsn: str, claimed: int) -> None:
         raise WrongResultError(f"{which} claimed {claimed} rows, but the table says {row}")
 
 
-def _claim_ours(dsn: str, batch: int, begin: Callable[[], None]) -> tuple[list[str], list[float]]:
-    return asyncio.run(_claim_as_a_manager(dsn, batch, begin))
+def _claim_ours(
+    dsn: str, batch: int, index: int, begin: Callable[[], None]
+) -> tuple[list[str], list[float]]:
+    return asyncio.run(_claim_as_a_manager(dsn, batch, f"bench-{index}", begin))
 
 
 async def _claim_as_a_manager(
-    dsn: str, batch: int, begin: Callable[[], None]
+    dsn: str, batch: int, manager: str, begin: Callable[[], None]
 ) -> tuple[list[str], list[float]]:
     connection = AsyncDatabase(dsn, SCHEMA, role="bench", deadline=60)
     claimed: list[str] = []
     took: list[float] = []
-    await connection.run(fetch_jobs, "nothing here", 1, "bench", KNOWN)
+    await connection.run(fetch_jobs, "nothing here", 1, manager, KNOWN)
     begin()
     end = monotonic() + SECONDS
     while (started := monotonic()) < end:
-        claims = await connection.run(fetch_jobs, "default", batch, "bench", KNOWN)
+        claims = await connection.run(fetch_jobs, "default", batch, manager, KNOWN)
         took.append(monotonic() - started)
         claimed += [claim.id for claim in claims]
         if not claims:
@@ -150,16 +153,19 @@ async def _claim_as_a_manager(
     return claimed, took
 
 
-def _claim_raw(dsn: str, batch: int, begin: Callable[[], None]) -> tuple[list[str], list[float]]:
+def _claim_raw(
+    dsn: str, batch: int, index: int, begin: Callable[[], None]
+) -> tuple[list[str], list[float]]:
+    who = f"bench-{index}"
     claimed: list[str] = []
     took: list[float] = []
     with floors.connect(dsn) as connection:
-        floors.claim(connection, "bench", 0)
-        floors.claim(connection, "bench", 0)
+        floors.claim(connection, who, 0)
+        floors.claim(connection, who, 0)
         begin()
         end = monotonic() + SECONDS
         while (started := monotonic()) < end:
-            jobs = floors.claim(connection, "bench", batch)
+            jobs = floors.claim(connection, who, batch)
             took.append(monotonic() - started)
             claimed += [str(job[0]) for job in jobs]
             if not jobs:

@@ -60,8 +60,8 @@ def connections_left(dsn: str) -> int:
 
 def _measured(setting: Setting, dsn: str, claimers: int, rest: float) -> Row:
     Migrator(dsn, claims.SCHEMA).migrate()
+    claims.fill(dsn, setting.size(ROWS, 400))
     with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute(claims.FILL, (setting.size(ROWS, 400),))
         connection.execute("VACUUM ANALYZE")
         connection.execute("CHECKPOINT")
     processes = min(PROCESSES, claimers)

@@ -20,7 +20,6 @@ from durable_otp.storage.queue import Claim, Place, fetch_jobs
 from durable_otp.storage.settlement import HeldClaim, refresh
 from durable_otp.workflow.execution import Job, Settled
 from durable_otp.workflow.json_form import encode
-from durable_otp.workflow.state import State
 
 if TYPE_CHECKING:  # the client's pool comes with it, which a tree without an adapter never needs
     from durable_otp.storage.adapter import QueueAdapter
@@ -164,7 +163,6 @@ def _claim(job: Job) -> Claim:
         id=job.id,
         workflow=job.workflow,
         version=job.version,
-        status=State.RUNNING,
         queue=job.queue,
         priority=job.priority,
         input=None if job.input is None else WITHOUT.seal_text(encode(job.input).decode()),

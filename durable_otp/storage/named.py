@@ -6,6 +6,7 @@ statement and connection. What goes over the wire is the same, and so are the ro
 """
 
 from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
 from hashlib import blake2b
 from typing import Any
 
@@ -37,12 +38,30 @@ def _text(value: str) -> bytes:
     return value.encode()
 
 
+def _quoted(value: str) -> str:
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _array(items: list[Any]) -> bytes:
+    return _text("{" + ",".join([_ITEM[type(item)](item) for item in items]) + "}")
+
+
+_ITEM: dict[type, Callable[[Any], str]] = {
+    str: _quoted,
+    type(None): lambda _: "NULL",
+    int: str,
+    float: repr,
+    bool: lambda value: "t" if value else "f",
+}
+"""How plain values are written in an array: PostgreSQL 8.15.6, Array Input and Output Syntax."""
+
 _TEXT: dict[type, Callable[[Any], bytes | None]] = {
     str: _text,
     type(None): lambda _: None,
     int: lambda value: b"%d" % value,
     float: lambda value: repr(value).encode(),
     bool: lambda value: b"t" if value else b"f",
+    list: _array,
 }
 """How plain values are written; a subclass of these is none."""
 
@@ -156,14 +175,16 @@ class _Bound:
     def values(self, statement: Statement) -> Sequence[Any]:
         """Return the parameters as text, in the order of their numbers.
 
-        psycopg's dumpers are asked where there is more than plain values, or another encoding.
+        psycopg's dumpers are asked where there is more than plain values and lists of them, or
+        another encoding.
         """
         given = statement.parameters
         if self._payloads:
             given = self._codecs.seal(self._payloads, given)
         values = [given[name] for name in self._parameters]
-        if self._is_utf8 and _TEXT.keys() >= {type(value) for value in values}:
-            return [_TEXT[type(value)](value) for value in values]
+        if self._is_utf8:
+            with suppress(KeyError):  # what else there is
+                return [_TEXT[type(value)](value) for value in values]
         return self._dumped(values)
 
     def _dumped(self, values: Sequence[Any]) -> Sequence[Any]:

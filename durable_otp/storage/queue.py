@@ -13,7 +13,7 @@ from uuid import UUID
 from durable_otp.errors import ConfigError
 from durable_otp.storage.aftermath import Ended, aftermath, ended, parents_of
 from durable_otp.storage.identity import is_id
-from durable_otp.storage.operation import Operation, Row, transaction
+from durable_otp.storage.operation import Operation, transaction
 from durable_otp.storage.statements import Statement
 from durable_otp.workflow.execution import QueueStats, Settled
 from durable_otp.workflow.state import State
@@ -22,15 +22,12 @@ MAX_INTERRUPTIONS = 20
 BATCH_SIZE = 1000
 LONGEST_QUEUE_NAME = 100
 
-_STATES = {state.value: state for state in State}
 
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """An execution as a manager hands it on: the input stays the JSON text it is.
+class Claim(NamedTuple):
+    """An execution as a manager hands it on, in the columns of `fetch_jobs`.
 
     Attributes:
-        input: Raw JSON, None when there is none.
+        input: The JSON text as it is stored, None when there is none.
         alone: It was interrupted and has not completed a step since: run it with no neighbour.
         begun_before: It was claimed before, so this is a resume.
         home_queue: Where it was started; a step may have asked for another queue.
@@ -40,7 +37,6 @@ class Claim:
     id: str
     workflow: str
     version: str
-    status: State
     queue: str
     priority: int
     input: str | None
@@ -117,7 +113,7 @@ def fetch_jobs(
             "ids": None if places is None else [place.id for place in places],
         },
     )
-    return sorted(map(_claim, rows), key=_turn)
+    return sorted((Claim._make(row.values()) for row in rows), key=_turn)
 
 
 def _claimable(workflows: Collection[tuple[str, str]] | None) -> dict[str, list[str] | None]:
@@ -284,11 +280,6 @@ def all_stats() -> Operation[dict[str, QueueStats]]:
     """Return every queue's counts by its name."""
     rows = yield Statement("queue_stats", {"queue": None})
     return {row["queue"]: QueueStats(**row) for row in rows}
-
-
-def _claim(row: Row) -> Claim:
-    row["status"] = _STATES[row["status"]]
-    return Claim(**row)
 
 
 def _turn(claim: Claim) -> tuple[int, datetime, str]:

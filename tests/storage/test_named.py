@@ -89,6 +89,36 @@ def test_rows_are_what_a_cursor_gives(database: Database, write: Any) -> None:
         assert set(empty.values()) == {None}
 
 
+@pytest.mark.parametrize(
+    ("type_", "items"),
+    [
+        ("text", ["", " a ", "NULL", "null", None, "a,b", "{x}", "z\ny\t", "é😀"]),
+        ("text", ['qu"o"te', "back\\sla\\"]),
+        ("text", ["'; DROP TABLE x; --", '\\"', '"', "\\"]),
+        ("text", []),
+        ("integer", [0, -7, None, 2147483647]),
+        ("float8", [0.1, -1e300, float("inf"), None]),
+        ("boolean", [True, False, None]),
+        ("text", [None]),
+        ("timestamptz", [datetime(2026, 3, 1, 12, 30, tzinfo=UTC), None]),  # left to psycopg
+    ],
+)  # fmt: skip
+def test_a_list_arrives_as_it_is(
+    database: Database, write: Any, type_: str, items: list[Any]
+) -> None:
+    write("zz_list", b"SELECT $1::%s[] AS items" % type_.encode(), "items")
+    for _ in range(2):
+        assert database.run(rows_of, "zz_list", items=items) == [{"items": items}]
+
+
+def test_a_text_in_a_list_that_postgresql_cannot_hold_is_refused(
+    database: Database, write: Any
+) -> None:
+    write("zz_list", b"SELECT $1::text[] AS items", "items")
+    with pytest.raises(psycopg.DataError, match="NUL"):
+        database.run(rows_of, "zz_list", items=["a", "b\0c"])
+
+
 def test_a_statement_is_prepared_once_and_only_when_used_again(database: Database) -> None:
     prepared = "SELECT count(*) AS n FROM pg_prepared_statements WHERE statement LIKE '/* data%'"
 

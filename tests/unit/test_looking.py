@@ -7,7 +7,6 @@ import pytest
 from durable_otp.runtime import looking
 from durable_otp.runtime.looking import Looking
 from durable_otp.storage.queue import Claim, Place
-from durable_otp.workflow.state import State
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SLOW = looking.SLOW_SECONDS * 10
@@ -16,7 +15,7 @@ SLOW = looking.SLOW_SECONDS * 10
 def claim(number: int, priority: int = 0) -> Claim:
     return Claim(
         id=f"00000000-0000-4000-8000-{number:012}", workflow="w", version="1",
-        status=State.RUNNING, queue="default", priority=priority, input=None,
+        queue="default", priority=priority, input=None,
         scheduled_at=NOW + timedelta(seconds=number), current_step=None, lock_token="t", crashes=0,
         alone=False, begun_before=False, home_queue="default", is_plain=True,
     )  # fmt: skip

@@ -51,15 +51,15 @@ WHERE c.id = ANY (ARRAY(
         FOR UPDATE SKIP LOCKED
     ) AS claimable
     LIMIT %(limit)s))
-RETURNING c.id::text, c.workflow, c.version, c.status, c.queue, c.priority, c.input::text AS input,
+RETURNING c.id::text, c.workflow, c.version, c.queue, c.priority, c.input::text AS input,
           c.scheduled_at, c.current_step, c.lock_token::text, c.crashes,
-          coalesce(c.home_queue, c.queue) AS home_queue,
-          c.status = 'running' AND c.parent_index IS NULL AS is_plain,
           c.interruptions > 0 AND NOT EXISTS (
               SELECT FROM durable.step_executions s
               WHERE s.execution_id = c.id AND s.status = 'completed'
                 AND s.position > c.interruption_position) AS alone,
-          c.started_at < c.locked_at AS begun_before;
+          c.started_at < c.locked_at AS begun_before,
+          coalesce(c.home_queue, c.queue) AS home_queue,
+          c.status = 'running' AND c.parent_index IS NULL AS is_plain;
 
 -- name: ack
 -- move: complete
