@@ -238,7 +238,11 @@ FLOW_SITUATIONS = {
     situation.name: situation
     for situation in (
         Situation("turns", turns, on("holder", *HOLDERS) | on("next", *WAITER) | TURN_VERBS,
-                  net=pass_turns),
+                  # who ends the holder passes over the next one while it is locked, and then
+                  # cancels it before its turn came: as good, and not the same rows
+                  net=pass_turns, apart=frozenset(
+                      ("cancel_all key", f"{each} next")
+                      for each in ("fork", "provide_input", "retry", "send_event"))),
         Situation("a turn that nobody took", free_turn,
                   on("holder", "complete", "cancel") | on("next", *WAITER) | TURN_VERBS,
                   net=pass_turns),

@@ -28,7 +28,7 @@ class Situation:
         make: Writes it and returns the executions by the names that verbs are told.
         verbs: By name: which execution it is for, and how it is made from that one's id.
         net: What comes again for what a verb has passed over, because it was locked.
-        apart: Pairs that do not meet: each is the claim's own worker's, which does one at a time.
+        apart: Pairs that are left out, because they do not meet or may end in another way as well.
     """
 
     name: str
@@ -271,6 +271,7 @@ SITUATIONS = {
                   on("it", "send_event", "cancel", "end_overdue", "end_waits", "fork")),
         Situation("resumed", resumed,
                   on("it", *CLAIMED, "checkpoint_and_close", "provide_input", "end_waits"),
+                  # both are the claim's own worker's, which does one at a time
                   apart=frozenset({("call it", "checkpoint_and_close it")})),
         Situation("zombie", zombie, on("it", *UNCLAIMED, "end_zombies", "wake_sleepers")),
         Situation("a family", family,
