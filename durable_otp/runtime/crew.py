@@ -304,6 +304,9 @@ class Crew:
         if not mates:
             return False
         left = [station.leave() for station in mates]
+        if self._threads == 1:  # else nobody knows whose memory it was
+            for held in left[0].begun:
+                held.peak_rss = child.peak_rss
         begun = [held.claim.id for each in left for held in each.begun[:1]]
         emit("worker_died", queue=self._settings.queue, worker=int(child.id), pid=child.pid,
              reason=str(reason), execution=",".join(begun) or "none")  # fmt: skip

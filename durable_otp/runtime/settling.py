@@ -285,6 +285,7 @@ def _crashed(held: Held, reason: ExitReason, first: str) -> LostAttempt:
         duration=held.duration,
         error=crash_error(held, reason),
         logs=held.output,
+        peak_rss=held.peak_rss,
     )
 
 
@@ -305,4 +306,5 @@ def _timed_out(held: Held, report: BegunReport) -> LostAttempt:
         duration=held.duration,
         error={"type": "step_timeout", "message": message, "stacktrace": None},
         logs=held.output,
+        peak_rss=held.peak_rss,
     )
