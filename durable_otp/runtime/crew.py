@@ -295,8 +295,10 @@ class Crew:
             self._on_idle()
 
     def _left(self, child: Child, reason: ExitReason) -> bool:
-        """Take note of a death; return whether it is charged to the restart intensity.
+        """Take note of an end; return whether it is charged to the restart intensity.
 
+        One that ends in order with nothing in hand was told to (a stop, a restart by an operator),
+        and that is no death.
         A death with an execution in hand is charged to that execution. One that was killed from
         outside while it waited says nothing about whether starting another helps.
         """
@@ -308,7 +310,8 @@ class Crew:
             for held in left[0].begun:
                 held.peak_rss = child.peak_rss
         begun = [held.claim.id for each in left for held in each.begun[:1]]
-        emit("worker_died", queue=self._settings.queue, worker=int(child.id), pid=child.pid,
+        name = "worker_ended" if reason.is_clean and not begun else "worker_died"
+        emit(name, queue=self._settings.queue, worker=int(child.id), pid=child.pid,
              reason=str(reason), execution=",".join(begun) or "none")  # fmt: skip
         self._on_left(list(zip(mates, left, strict=True)), reason)
         for station in mates:

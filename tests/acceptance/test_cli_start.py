@@ -56,6 +56,8 @@ def test_sigterm_lets_running_steps_finish_and_exits_0(project, client):
         assert node.stopped() == 0
 
         no_longer(processes)
+        assert node.log.count(" worker_ended ") == 3  # two, and the spare
+        assert "worker_died" not in node.log
     assert handle.status() == "completed"
 
 
