@@ -20,6 +20,8 @@ class Condemnation(StrEnum):
     NO_PROGRESS = "no_progress"
     CANCELLED = "cancelled"
     CLAIM_LOST = "claim_lost"
+    CLAIM_GONE = "claim_gone"
+    """Nobody holds it: taken away, or ended by its worker, which has not said so yet."""
 
     @property
     def ends_attempt(self) -> bool:
