@@ -61,7 +61,8 @@ class Child:
     futures. ``state`` is what it last said of itself ("state" and "tree" messages, merged).
     ``on_message(child, message)`` hears what it sends; ``on_exit(child, reason)`` is called when
     it has been reaped and everything it sent was heard; ``on_hung(child)`` when its watchdog has
-    found it hung, and its end is near.
+    found it hung, and its end is near. ``peak_rss`` is known from its end on: the most memory in
+    bytes that it held, or that one of the programs held which it had waited for.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Child:
         self.id = spec.id
         self.info: dict[str, Any] = {}
         self.state: dict[str, Any] = {}
+        self.peak_rss: int | None = None
         self.started_at = monotonic()
         self._loop = asyncio.get_running_loop()
         self.acknowledged: asyncio.Future[Acknowledgement] = self._loop.create_future()
@@ -181,9 +183,10 @@ class Child:
             self._watchdog.cancel()
         self._kill_group()
         orphanage.group_killed(self.pid)
-        ended = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
+        ended = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOWAIT)
         if ended is None:  # only WNOHANG could answer so
             raise ChildProcessError(f"process {self.pid} was reaped by somebody else")
+        self.peak_rss = os.wait4(self.pid, 0)[2].ru_maxrss * 1024  # this is what reaps it
         self._channel.drain()
         self._channel.close()
         os.close(self.pidfd)

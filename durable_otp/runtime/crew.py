@@ -7,11 +7,12 @@ be replaced, retired or relieved) then holds for all of them.
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from durable_otp.events import emit
-from durable_otp.otp import ChildSpec, DynamicSupervisor, ExitReason, Killed, StartFailed
+from durable_otp.otp import ChildSpec, DynamicSupervisor, ExitReason, Killed, NotFound, StartFailed
 from durable_otp.otp.link import Message
 from durable_otp.otp.process import Child
 from durable_otp.runtime.descriptors import allow_descriptors
@@ -52,6 +53,7 @@ class Crew:
         self._threads = settings.threads
         self._stations: dict[str, Station] = {}
         self._wanted = 0
+        self._is_stopping = False
         self.known_workflows: list[dict[str, Any]] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self._supervisor = DynamicSupervisor(
@@ -115,6 +117,8 @@ class Crew:
 
     def done(self, station: Station, count: int) -> None:
         """Take note that a worker is done with so many; recycle it if it is large or old."""
+        if self._is_stopping:
+            return
         station.executions += count
         station.is_spent = station.is_spent or self._is_spent(station)
         if station.is_spent:
@@ -147,6 +151,7 @@ class Crew:
 
     async def stop(self, seconds: float) -> None:
         """Tell all workers to finish their step, and kill those that have not in time."""
+        self._is_stopping = True
         await self._supervisor.stop(seconds)
         for task in tuple(self._tasks):
             task.cancel()
@@ -240,7 +245,8 @@ class Crew:
         for mate in mates:
             self._stations.pop(_key(mate.worker, mate.thread), None)
         if child is not None:
-            await self._supervisor.terminate_child(child)
+            with suppress(NotFound):  # the supervisor is stopping, and this one with it
+                await self._supervisor.terminate_child(child)
         for mate in mates:
             mate.close()
 
@@ -248,7 +254,8 @@ class Crew:
         for mate in mates:
             mate.is_retiring = True
         await self._dismiss(mates)
-        await self._hire_quietly()
+        if not self._is_stopping:
+            await self._hire_quietly()
 
     def _is_spent(self, station: Station) -> bool:
         settings, child = self._settings, station.child
@@ -295,8 +302,10 @@ class Crew:
             self._on_idle()
 
     def _left(self, child: Child, reason: ExitReason) -> bool:
-        """Take note of a death; return whether it is charged to the restart intensity.
+        """Take note of an end; return whether it is charged to the restart intensity.
 
+        One that ends in order with nothing in hand was told to (a stop, a restart by an operator),
+        and that is no death.
         A death with an execution in hand is charged to that execution. One that was killed from
         outside while it waited says nothing about whether starting another helps.
         """
@@ -304,8 +313,12 @@ class Crew:
         if not mates:
             return False
         left = [station.leave() for station in mates]
+        if self._threads == 1:  # else nobody knows whose memory it was
+            for held in left[0].begun:
+                held.peak_rss = child.peak_rss
         begun = [held.claim.id for each in left for held in each.begun[:1]]
-        emit("worker_died", queue=self._settings.queue, worker=int(child.id), pid=child.pid,
+        name = "worker_ended" if reason.is_clean and not begun else "worker_died"
+        emit(name, queue=self._settings.queue, worker=int(child.id), pid=child.pid,
              reason=str(reason), execution=",".join(begun) or "none")  # fmt: skip
         self._on_left(list(zip(mates, left, strict=True)), reason)
         for station in mates:

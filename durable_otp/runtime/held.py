@@ -20,6 +20,8 @@ class Condemnation(StrEnum):
     NO_PROGRESS = "no_progress"
     CANCELLED = "cancelled"
     CLAIM_LOST = "claim_lost"
+    CLAIM_GONE = "claim_gone"
+    """Nobody holds it: taken away, or ended by its worker, which has not said so yet."""
 
     @property
     def ends_attempt(self) -> bool:
@@ -52,6 +54,8 @@ class Held:
     """Why PostgreSQL would not take a step that its worker had finished."""
     out_of_memory: bool = False
     """Whether the kernel was killing for lack of memory when its worker was killed."""
+    peak_rss: int | None = None
+    """The most memory in bytes that its worker had held when it died, if it was its alone."""
     condemned: Condemnation | None = None
     is_leaving: bool = False
     """Whether the body has taken the interrupt, and is in its `finally` blocks."""
@@ -137,7 +141,7 @@ class Held:
         self.stop_timer()
         self.begun = self.condemned = None
         self.is_leaving = self.is_fresh = False
-        self.refusal, self.out_of_memory = "", False
+        self.refusal, self.out_of_memory, self.peak_rss = "", False, None
         self.body_over = asyncio.Event()
 
     def begun_json(self) -> dict[str, Any] | None:

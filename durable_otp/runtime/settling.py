@@ -176,7 +176,7 @@ class Settling:
         report = held.begun
         emit("body_stopped", execution=held.claim.id, why=why.value, pid=child.pid,
              step=report.path if report else "")  # fmt: skip
-        stopped = asyncio.ensure_future(self._stop(held, child))
+        stopped = asyncio.ensure_future(self._stop(held, child, why))
         if why.ends_attempt:
             await self._office.committed(held)
         is_ours = why.ends_attempt and await self._take_over(held)
@@ -194,9 +194,14 @@ class Settling:
         self._follow(held, verdict)
         await self._tell(verdict)
 
-    async def _stop(self, held: Held, child: Child) -> None:
-        """Interrupt, wait for the grace, kill; return when the body is certainly over."""
-        before = None if self._is_shared else main_thread_activity(child.pid)
+    async def _stop(self, held: Held, child: Child, why: Condemnation) -> None:
+        """Interrupt, wait for the grace, kill; return when the body is certainly over.
+
+        Where a claim is gone, the worker may be at the end of its own work on it (telling a parent
+        of its end), deaf as one in a C call: it has the whole grace.
+        """
+        has_whole_grace = self._is_shared or why is Condemnation.CLAIM_GONE
+        before = None if has_whole_grace else main_thread_activity(child.pid)
         child.send(messages.INTERRUPT, {"run": held.run})
         if not self._is_shared:  # there the worker's main thread passes the message on
             child.signal(SIGNAL)
@@ -285,6 +290,7 @@ def _crashed(held: Held, reason: ExitReason, first: str) -> LostAttempt:
         duration=held.duration,
         error=crash_error(held, reason),
         logs=held.output,
+        peak_rss=held.peak_rss,
     )
 
 
@@ -305,4 +311,5 @@ def _timed_out(held: Held, report: BegunReport) -> LostAttempt:
         duration=held.duration,
         error={"type": "step_timeout", "message": message, "stacktrace": None},
         logs=held.output,
+        peak_rss=held.peak_rss,
     )

@@ -110,6 +110,9 @@ class Shift:
         over = station.catch_up()
         if was_alone and not any(held.is_kept_away for held in station.hand):
             self._manager.look()  # its neighbours may run now
+        self._are_over(station, over)
+
+    def _are_over(self, station: Station, over: Sequence[Held]) -> None:
         if over:
             self.crew.done(station, len(over))
         for held in over:
@@ -286,6 +289,7 @@ class Shift:
         station = next((each for each in self.crew.stations if held in each.hand), None)
         if station is not None:
             self._returned(station.take_back())
+            self._are_over(station, station.passed())
             self._catch_up_with(station)
         if held in self.handing_out.ready:
             self.handing_out.ready.remove(held)

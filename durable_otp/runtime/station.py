@@ -128,6 +128,18 @@ class Station:
             self.hand[0].begin(report)
         return over
 
+    def passed(self) -> list[Held]:
+        """Take out of the hand, when what has not begun was taken back, what is over for certain.
+
+        A worker takes a permit when the execution before is over: only the last may still run.
+        """
+        if self.child is not None:
+            self.child.hear()  # what it had to say of them was sent before
+        over: list[Held] = []
+        while len(self.hand) > 1:
+            over.append(self.hand.popleft())
+        return over
+
     def leave(self) -> Left:
         """Empty the hand of a worker that is gone."""
         self.child = None

@@ -213,9 +213,11 @@ class Upkeep:
         asked = [HeldClaim(each.claim.id, each.lock_token, each.begun_json()) for each in held]
         settled = await self._claims.refresh(asked)
         for each, claim in zip(held, asked, strict=True):
-            is_lost = settled.get(claim.lock_token, Settled.OK) is not Settled.OK
-            if is_lost and each.lock_token == claim.lock_token:
-                self._holder.stop_body(claim.id, claim.lock_token, Condemnation.CLAIM_LOST)
+            answer = settled.get(claim.lock_token, Settled.OK)
+            if answer is not Settled.OK and each.lock_token == claim.lock_token:
+                is_gone = answer is Settled.NOT_FOUND
+                why = Condemnation.CLAIM_GONE if is_gone else Condemnation.CLAIM_LOST
+                self._holder.stop_body(claim.id, claim.lock_token, why)
 
     async def _listen(self) -> None:
         delay = 0.05

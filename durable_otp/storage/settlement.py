@@ -31,6 +31,8 @@ class LostAttempt:
     duration: float
     error: Mapping[str, Any]
     logs: Sequence[Mapping[str, Any]]
+    peak_rss: int | None = None
+    """The most memory in bytes that its process held, if that has ended."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,7 @@ def _parameters(execution_id: str, lock_token: str, attempt: LostAttempt) -> dic
         "duration": attempt.duration,
         "error": json_text(attempt.error),
         "logs": json_text(list(attempt.logs)),
+        "peak_rss": attempt.peak_rss,
     }
 
 

@@ -45,7 +45,9 @@ def no_longer(processes):
     wait_until(lambda: not any(p.is_running() for p in processes), what="the end of the tree")
 
 
-def test_sigterm_lets_running_steps_finish_and_exits_0(project, client):
+def test_sigterm_lets_running_steps_finish_and_exits_0(project, client, dsn):
+    queue = "[queues.default]\nconcurrency = 2\nmax_executions_per_worker = 1"
+    project.write(dsn, sections=queue)  # so that a worker is to be replaced while it stops
     with project.started() as node:
         handle, file = start_gate(project, client)
         processes = family(node)
@@ -56,6 +58,9 @@ def test_sigterm_lets_running_steps_finish_and_exits_0(project, client):
         assert node.stopped() == 0
 
         no_longer(processes)
+        assert "never retrieved" not in node.log
+        assert node.log.count(" worker_ended ") == 3  # two, and the spare
+        assert "worker_died" not in node.log
     assert handle.status() == "completed"
 
 

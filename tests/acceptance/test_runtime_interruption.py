@@ -68,6 +68,7 @@ def test_a_body_that_takes_no_interrupt_is_killed(tree: Tree, action: str) -> No
     execution = handle.execution()
     assert [(s.attempt, s.status) for s in execution.steps[:2]] == [(1, "failed"), (2, "completed")]
     assert execution.steps[0].error["type"] == "step_timeout"
+    assert 1 << 20 < (execution.steps[0].peak_rss or 0) < 1 << 40
     assert execution.crashes == 0
     wait_until(lambda: not worker_survived(tree, handle.id), what="the tree without the killed")
 

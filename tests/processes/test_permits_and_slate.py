@@ -3,13 +3,19 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 
 import pytest
 
+from durable_otp.runtime.held import Held
 from durable_otp.runtime.messages import BegunReport
+from durable_otp.runtime.output import OutputFile
 from durable_otp.runtime.permits import Permits
 from durable_otp.runtime.slate import SIZE, Slate
+from durable_otp.runtime.station import Station
+from durable_otp.storage.queue import Claim
+from durable_otp.workflow.state import State
 from tests.support.tree import kill
 
 MANY = 3000
@@ -91,6 +97,30 @@ def test_the_slate_of_a_killed_worker_shows_what_it_had_begun() -> None:
         os.read(written, 1)
         kill(pid)
     assert slate.read() == BegunReport(**report(2))  # type: ignore[arg-type]
+
+
+def held(run: int) -> Held:
+    now, nothing = datetime.now(UTC), "is not looked at"
+    claim = Claim(
+        id=str(run), workflow=nothing, version="1", status=State.RUNNING, queue=nothing, priority=0,
+        input=None, scheduled_at=now, current_step=None, lock_token=nothing, crashes=0, alone=False,
+        begun_before=False, home_queue=nothing, is_plain=True,
+    )  # fmt: skip
+    return Held(claim, claim.lock_token, run=run)
+
+
+def test_what_a_worker_has_passed_is_told_by_the_permit_it_took_last() -> None:
+    station = Station(1, OutputFile("test"))
+    with closing(station):
+        station.hand.extend(held(run) for run in (1, 2, 3, 4))
+        station.permits.grant((1, 2, 3, 4))
+        assert station.permits.take(1)
+        assert station.slate.write(report(1))
+        assert station.permits.take(2)  # its slate still says that it runs the first
+        assert [each.run for each in station.take_back()] == [3, 4]
+        assert [each.run for each in station.passed()] == [1]
+        assert [each.run for each in station.hand] == [2]
+        assert station.catch_up() == station.passed() == []
 
 
 def test_a_report_is_never_read_in_halves() -> None:

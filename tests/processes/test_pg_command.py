@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from durable_otp.storage import embedded
+from tests.support.command_line import command
 from tests.support.postgres_users import ask, importable, users_of, wait_until_stopped
 
 PG = "from durable_otp.cli.pg import app; app(prog_name='durable-otp pg')"
@@ -91,6 +92,43 @@ def test_failures_are_one_sentence_on_stderr_and_exit_code_1(place: Path):
 def test_usage_errors_have_exit_code_2(place: Path):
     assert pg("status", "--no-such-option").returncode == 2
     assert pg("no-such-command").returncode == 2
+
+
+def project(tmp_path: Path, *words: object) -> subprocess.CompletedProcess[str]:
+    """Run `durable-otp pg` on a project's configuration, from somewhere else."""
+    return command(
+        ["pg", *map(str, words), "--config", "project/config.toml"],
+        tmp_path,
+        importable() | {"DURABLE_DSN": "postgresql://192.0.2.1/elsewhere"},
+    )
+
+
+def test_a_project_s_server_is_found_by_its_configuration(tmp_path: Path):
+    (tmp_path / "project").mkdir()
+    config = tmp_path / "project" / "config.toml"
+    config.write_text("[durable]\nworkflows = []\n")
+    with users_of(tmp_path / "project" / ".durable-otp" / "pg") as users:
+        started = project(tmp_path, "start")
+        assert started.returncode == 0, started.stderr
+        assert embedded.status(users.directory).held
+        shown = project(tmp_path, "psql", "-X", "-A", "-t", "-c", "select 6 * 7")
+        assert (shown.returncode, shown.stdout) == (0, "42\n"), shown.stderr
+        assert "running, kept up by" in project(tmp_path, "status").stdout
+        assert project(tmp_path, "dsn").stdout.startswith("host=")
+
+        assert project(tmp_path, "stop").stdout == "stopped\n"
+
+        assert not embedded.status(users.directory).running
+        assert project(tmp_path, "reset", "--yes").stdout == "removed\n"
+    for wrong, words, sentence in (
+        ("", ("stop", "--dir", tmp_path), "leave one out"),
+        ('dsn = "postgresql:///app"\n', ("stop",), "has no private PostgreSQL"),
+        ("nonsense = 1\n", ("stop",), "nonsense"),
+    ):
+        config.write_text("[durable]\n" + wrong)
+        done = project(tmp_path, *words)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+        assert sentence in done.stderr
 
 
 def test_without_a_directory_it_lives_below_the_working_directory(

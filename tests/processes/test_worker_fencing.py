@@ -2,11 +2,12 @@
 
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from durable_otp import Handle, Settled, default_adapter
-from tests.support.sink import sink
+from durable_otp import Context, Handle, Settled, Workflow, call_workflow, default_adapter
+from tests.support.sink import given, sink
 from tests.support.tree import (
     STILL,
     Tree,
@@ -91,6 +92,44 @@ def test_a_manager_that_finds_a_claim_lost_stops_the_body(
         tree.pid_in(handle, runs=2)  # the one slot was free
         assert len(tree.ledger(handle.id, "finally")) == 1
         handle.cancel()
+
+
+def test_a_worker_that_has_just_ended_its_claim_is_not_killed_for_it(
+    dsn: str, schema: str, tmp_path: Path
+) -> None:
+    """It tells the child's parent, which takes long; meanwhile heartbeats find the claim gone."""
+    calling = Workflow("calling")
+
+    @calling.step
+    def call(ctx: Context) -> None:
+        call_workflow("sink", ctx.input, ref="child")
+
+    settings = STILL | {"heartbeat_interval": 0.1, "interrupt_grace": 60}
+    queues = {"default": still_queue(2)}
+    with running(dsn, schema, sink(), calling, queues=queues, **settings) as tree:
+        beating = tree.start(one=f"gate:{tmp_path / 'beating'}")
+        tree.pid_in(beating)
+        parent = tree.durable.start(calling, given(dsn, schema, one=f"gate:{tmp_path / 'open'}"))
+        (child,) = wait_until(lambda: tree.durable.list_children(parent.id))
+        worker = tree.pid_in(Handle(child.id, tree.durable))
+        tree.until(parent, "waiting")
+
+        def refreshed() -> list[dict[str, Any]]:
+            return tree.sql(
+                "SELECT locked_at FROM {s}.workflow_executions WHERE id = %s", beating.id
+            )
+
+        with locked_row(tree, parent.id):
+            (tmp_path / "open").touch()
+            wait_until(lambda: blocked(tree, role="worker"))
+            assert Handle(child.id, tree.durable).status() == "completed"
+            for _ in range(3):
+                before = refreshed()
+                wait_until(lambda before=before: refreshed() != before)
+        (tmp_path / "beating").touch()
+        for handle in (parent, beating):
+            handle.result(timeout=30)
+        assert not is_gone(worker)
 
 
 @pytest.mark.parametrize("statement", ["checkpoint", "complete"])

@@ -18,6 +18,7 @@ from tests.support.tables import HOLDER, Tables
 
 TOKEN = HOLDER["lock_token"]
 ERROR = {"type": "ValueError", "message": "no"}
+PEAK = 3 << 30
 CRASH = {"type": "worker_crashed", "message": "it died"}
 
 
@@ -234,7 +235,7 @@ def test_the_handler_in_progress_is_shown(database: Database, tables: Tables) ->
 
 
 def lost(number: int = 1, kind: str = "compensation") -> LostAttempt:
-    return LostAttempt("step1", "undo", kind, 1, number, 0.5, CRASH, [])
+    return LostAttempt("step1", "undo", kind, 1, number, 0.5, CRASH, [], PEAK)
 
 
 def crash(database: Database, row: str, *, number: int = 1, kind: str = "compensation",
@@ -268,9 +269,11 @@ def test_a_first_death_runs_the_handler_again_at_once_under_another_token(
     assert left(database, row) == [("step1", 1, 1)]
 
 
-@pytest.mark.parametrize(("number", "logs"), [(1, []), (2, [{"message": "words"}])])
-def test_what_an_attempt_had_printed_is_not_the_next_ones(
-    database: Database, tables: Tables, number: int, logs: list[Any]
+@pytest.mark.parametrize(
+    ("number", "logs", "peak"), [(1, [], None), (2, [{"message": "words"}], PEAK)]
+)
+def test_what_an_attempt_had_printed_and_used_is_not_the_next_ones(
+    database: Database, tables: Tables, number: int, logs: list[Any], peak: int | None
 ) -> None:
     row = compensating(tables)
     tables.add_step(row, 1, compensation="undo")
@@ -281,9 +284,11 @@ def test_what_an_attempt_had_printed_is_not_the_next_ones(
     death = replace(lost(number), logs=[{"message": "words"}])
     database.run(settle_crash, row, (TOKEN, new_id()), death, 3, 0.5)
     (last,) = tables.sql(
-        "SELECT logs FROM durable.step_executions WHERE execution_id = %s AND attempt = 2", [row]
+        "SELECT logs, peak_rss FROM durable.step_executions "
+        "WHERE execution_id = %s AND attempt = 2",
+        [row],
     )
-    assert last["logs"] == logs
+    assert (last["logs"], last["peak_rss"]) == (logs, peak)
 
 
 def test_the_last_death_ends_the_handler_and_not_the_compensation(
@@ -344,6 +349,11 @@ def test_a_handlers_timeout_is_a_failed_attempt(
     assert (verdict.status, verdict.is_held, verdict.crashes) == ("compensating", False, 0)
     assert left(database, row) == remaining
     assert tables.row(row)["lock_token"] is None
+    (attempt,) = tables.sql(
+        "SELECT peak_rss FROM durable.step_executions WHERE execution_id = %s AND is_compensation",
+        [row],
+    )
+    assert attempt["peak_rss"] == PEAK
 
 
 def test_a_timeout_after_the_handlers_end_is_none(database: Database, tables: Tables) -> None:

@@ -17,16 +17,17 @@ from durable_otp.storage.settlement import (
 from tests.support.tables import HOLDER, Tables
 
 OLD = HOLDER["lock_token"]
+PEAK = 3 << 30
 ERROR = {"type": "worker_crashed", "message": "it died", "signal": "SIGKILL"}
 
 
 def lost(number: int = 1, path: str = "step1") -> LostAttempt:
-    return LostAttempt(path, path, "step", 1, number, 0.5, ERROR, [{"message": "last words"}])
+    return LostAttempt(path, path, "step", 1, number, 0.5, ERROR, [{"message": "last words"}], PEAK)
 
 
 def failed_rows(tables: Tables, execution_id: str) -> list[dict[str, Any]]:
     return tables.sql(
-        "SELECT path, attempt, error, logs, duration_ms FROM durable.step_executions "
+        "SELECT path, attempt, error, logs, duration_ms, peak_rss FROM durable.step_executions "
         "WHERE execution_id = %s AND status = 'failed' ORDER BY attempt",
         [execution_id],
     )
@@ -107,16 +108,18 @@ def test_a_crash_after_an_attempt_that_had_failed_is_the_next_attempt(
 
 
 @pytest.mark.parametrize(
-    ("number", "logs", "lasted"), [(1, [], 0), (2, [{"message": "last words"}], 500)]
+    ("number", "logs", "lasted", "peak"),
+    [(1, [], 0, None), (2, [{"message": "last words"}], 500, PEAK)],
 )
-def test_what_an_attempt_had_printed_is_not_the_next_ones(
-    database: Database, tables: Tables, number: int, logs: list[Any], lasted: int
+def test_what_an_attempt_had_printed_and_used_is_not_the_next_ones(
+    database: Database, tables: Tables, number: int, logs: list[Any], lasted: int, peak: int | None
 ) -> None:
     row = tables.add("running")
     tables.add_step(row, 1, status="failed", attempt=1, error={"type": "ValueError"})
     crash(database, row, OLD, number)
     last = failed_rows(tables, row)[-1]
     assert (last["attempt"], last["logs"], last["duration_ms"]) == (2, logs, lasted)
+    assert last["peak_rss"] == peak
 
 
 @pytest.mark.parametrize(
@@ -130,7 +133,7 @@ def test_a_timeout_is_a_failed_attempt_and_no_crash(
     assert verdict is not None
     assert (verdict.status, verdict.crashes) == (status, 0)
     assert tables.row(row)["lock_token"] is None
-    assert len(failed_rows(tables, row)) == 1
+    assert [each["peak_rss"] for each in failed_rows(tables, row)] == [PEAK]
 
 
 @pytest.mark.parametrize("ended", ["completed", "failed"])

@@ -169,14 +169,16 @@ WITH held AS MATERIALIZED (
 ), attempt AS (
     INSERT INTO durable.step_executions
         (id, execution_id, position, path, name, type, visit, attempt, status, error,
-         is_compensation, compensation_for, compensation, logs, started_at, completed_at, duration_ms)
+         is_compensation, compensation_for, compensation, logs, started_at, completed_at,
+         duration_ms, peak_rss)
     SELECT %(step_id)s::uuid, counted.id, counted.position + 1, %(path)s, %(name)s, 'compensation',
            %(visit)s::integer, greatest(%(attempt)s::integer, counted.attempt), 'failed',
            %(error)s::jsonb, true, %(path)s,
            CASE WHEN counted.streak >= %(max_crashes)s THEN %(name)s END,
            CASE WHEN counted.attempt <= %(attempt)s THEN %(logs)s::jsonb ELSE '[]' END,
            durable.now() - make_interval(secs => lasted.seconds), durable.now(),
-           least(lasted.seconds * 1000, 2147483647)::integer
+           least(lasted.seconds * 1000, 2147483647)::integer,
+           CASE WHEN counted.attempt <= %(attempt)s THEN %(peak_rss)s::bigint END
     FROM counted
     CROSS JOIN LATERAL (
         SELECT CASE WHEN counted.attempt <= %(attempt)s THEN %(duration)s::float8 ELSE 0 END
@@ -217,12 +219,13 @@ WITH held AS MATERIALIZED (
 ), attempt AS (
     INSERT INTO durable.step_executions
         (id, execution_id, position, path, name, type, visit, attempt, status, error,
-         is_compensation, compensation_for, compensation, logs, started_at, completed_at, duration_ms)
+         is_compensation, compensation_for, compensation, logs, started_at, completed_at,
+         duration_ms, peak_rss)
     SELECT %(step_id)s::uuid, settled.id, settled.position + 1, %(path)s, %(name)s, 'compensation',
            %(visit)s::integer, %(attempt)s::integer, 'failed', %(error)s::jsonb, true, %(path)s,
            CASE WHEN %(delay)s::double precision IS NULL THEN %(name)s END, %(logs)s::jsonb,
            durable.now() - make_interval(secs => %(duration)s), durable.now(),
-           least(%(duration)s * 1000, 2147483647)::integer
+           least(%(duration)s * 1000, 2147483647)::integer, %(peak_rss)s::bigint
     FROM settled
     WHERE NOT settled.finished
 )
