@@ -6,6 +6,15 @@ from datetime import datetime
 from typing import Any
 
 ROOT = "root"
+_KEY_DIGITS = 8
+
+
+def process_key(node_id: str, pid: int) -> str:
+    """Return what a process is called in the rows of its attempts: short, and no other node's.
+
+    The end of a node's id is chance; its beginning is the time, which nodes may share.
+    """
+    return f"{node_id[-_KEY_DIGITS:]}:{pid}"
 
 
 @dataclass(frozen=True)
