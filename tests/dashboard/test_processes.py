@@ -115,13 +115,21 @@ def test_a_death_is_a_ghost_for_a_while_and_stays_in_the_log(site, tree):
     assert f"<s>{pid}</s>" not in site.page("/processes")
 
 
-def test_a_worker_s_lane_shows_what_it_was_seen_at(site, tree):
-    for worker in tree.workers("default"):
-        wait_until(
-            lambda name=f"default/{worker['id']}": f"<code>{name}</code>" in
-            site.page("/processes/lanes"),
-            what="its lane",
-        )  # fmt: skip
+def test_a_worker_s_lane_shows_what_it_ran_though_nobody_looked(site, tree):
+    handle = tree.durable.start("failing", {"word": "x"}, queue="other")
+    found = tree.until(handle, "failed", timeout=60)
+    (ran_by,) = {step.process for step in found.steps}
+    for chosen in ("1m", "5m", "3h", "nothing"):
+        text = site.page(f"/processes/lanes?range={chosen}")
+        bars = re.findall(rf"executions/{handle.id}/timeline[^>]*aria-label=\"([^\"]*)", text)
+        assert [bar.split(", ")[:2] for bar in bars] == [
+            ["failing:prepare", "attempt 1 completed"],
+            ["failing:explode", "attempt 1 failed"],
+            ["failing:explode", "attempt 2 failed"],
+        ]
+    pid = ran_by.partition(":")[2]
+    assert f"(pid {pid})" in site.page(f"/executions/{handle.id}/history")
+    assert "other/" in site.page(f"/executions/{handle.id}/timeline")
 
 
 def test_a_queue_says_how_many_end_a_minute(site, tree):

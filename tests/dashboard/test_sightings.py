@@ -1,4 +1,4 @@
-"""What has been seen of processes: memory as a line, workers as lanes, the dead as ghosts. Pure."""
+"""What has been seen of processes: memory as a line, the dead as ghosts. Pure."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -6,7 +6,6 @@ import pytest
 
 from durable_otp.dashboard.sightings import (
     HEIGHT,
-    LANE_WIDTH,
     POINTS,
     WIDTH,
     Sightings,
@@ -18,10 +17,9 @@ from durable_otp.storage.nodes import Node
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 
 
-def tree(*, pid=7, rss=100, execution=None, step="s"):
+def tree(*, pid=7, rss=100):
     worker = {"id": "1", "role": "worker", "pid": pid, "status": "up", "restarts": 0}
-    worker |= {"started_at": None, "rss_bytes": rss, "execution_id": execution, "workflow": "w"}
-    worker |= {"step": step, "children": []}
+    worker |= {"started_at": None, "rss_bytes": rss, "children": []}
     manager = {"id": "queue a", "role": "queue_manager", "queue": "a", "pid": 6, "status": "up"}
     manager |= {"restarts": 0, "started_at": None, "children": [worker]}
     root = {"id": "root", "role": "supervisor", "pid": 5, "status": "up", "restarts": 0}
@@ -51,23 +49,6 @@ def test_a_line_ends_at_the_right_and_stays_within_its_picture():
     assert points[-1] == (WIDTH, 1.0)
     assert points[1][1] == HEIGHT - 1
     assert {each.split(",")[1] for each in sparkline((4, 4)).split()} == {f"{HEIGHT / 2:.1f}"}
-
-
-def test_a_worker_s_lane_has_a_bar_for_each_step_it_was_seen_at():
-    seen = Sightings()
-    for second, doing in enumerate([("a", "s"), ("a", "s"), ("a", "t"), (None, None), ("b", "s")]):
-        seen.take([node(second, execution=doing[0], step=doing[1])])
-    (lane,) = seen.lanes(node(10), NOW + timedelta(seconds=10))
-    spans = [bar.span for bar in lane.bars]
-    assert [(span.execution_id, span.step) for span in spans] == [
-        ("a", "s"),
-        ("a", "t"),
-        ("b", "s"),
-    ]
-    assert (spans[0].until - spans[0].since).total_seconds() == 1
-    assert all(0 <= bar.x <= bar.x + bar.width <= LANE_WIDTH for bar in lane.bars)
-    (later,) = seen.lanes(node(10), NOW + timedelta(hours=1))
-    assert later.bars == ()
 
 
 @pytest.mark.parametrize(

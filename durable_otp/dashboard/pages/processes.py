@@ -1,5 +1,6 @@
 """The living process tree of every node: who they are, how they are, and what they are doing."""
 
+from datetime import datetime
 from typing import Any
 
 from starlette.requests import Request
@@ -8,17 +9,20 @@ from starlette.routing import Route
 
 from durable_otp.client import Durable
 from durable_otp.dashboard.actions import Done, Order, Perform, action
+from durable_otp.dashboard.lanes import RANGES, USUAL, Window, keys_of, lanes_of, workers_of
 from durable_otp.dashboard.rendering import console_of, render
-from durable_otp.dashboard.sightings import LANE_SECONDS, sparkline
+from durable_otp.dashboard.sightings import sparkline
 from durable_otp.dashboard.tree_rows import rows_of, totals, with_ghosts
 from durable_otp.errors import ProcessNotFound
 from durable_otp.storage import dashboard, lives
+from durable_otp.storage.lanes import ran_lately
 from durable_otp.storage.processes import Process
 
 ORDER_SECONDS = 20.0
 MOST_KEPT = 20
 GHOST_SECONDS, MOST_GHOSTS = 30.0, 100
 LOG_SHOWN, LONGEST_PLACE = 50, 400
+MOST_ENDED = 500
 
 
 def processes(request: Request) -> Response:
@@ -47,13 +51,37 @@ def processes(request: Request) -> Response:
 
 
 def lanes(request: Request) -> Response:
-    """Show what each worker was seen at within the last minutes."""
+    """Show what each worker ran when, within the time that ``?range=`` says."""
     console = console_of(request)
+    chosen = request.query_params.get("range", USUAL)
+    window_seconds = RANGES.get(chosen, RANGES[USUAL])
     nodes = [node for node in console.nodes() if node.tree]
-    console.sightings.take(nodes)
-    now = console.run(dashboard.now)
-    shown = [{"node": node, "lanes": console.sightings.lanes(node, now)} for node in nodes]
-    return render(request, "lanes.html", nodes=shown, minutes=int(LANE_SECONDS // 60))
+    ended = console.run(lives.lives_just_ended, window_seconds, MOST_ENDED)
+    died = [life for life in ended if life["role"] == "worker"]
+    ran = console.run(
+        ran_lately,
+        window_seconds,
+        keys_of(nodes, died),
+        died_at={life["execution_id"] for life in died if life["execution_id"]},
+        held={each.execution_id for node in nodes for each in workers_of(node)
+              if each.execution_id},
+    )  # fmt: skip
+    window = Window(console.run(dashboard.now), window_seconds)
+    shown = [{"node": node, "lanes": lanes_of(node, ran, died, window)} for node in nodes]
+    return render(
+        request,
+        "lanes.html",
+        nodes=shown,
+        ranges=list(RANGES),
+        chosen=chosen if chosen in RANGES else USUAL,
+        seconds=window_seconds,
+        complete_since=_if_within(ran.complete_since, window),
+    )
+
+
+def _if_within(since: datetime | None, window: Window) -> datetime | None:
+    """Return since when nothing is missing, if that is not all the time that is shown."""
+    return since if since is not None and window.x(since) > 1 else None
 
 
 def log(request: Request) -> Response:
