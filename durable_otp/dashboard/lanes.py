@@ -145,11 +145,14 @@ def _stretch(each: RanAttempt) -> _Stretch:
 
 
 def _now(worker: Process, ran: Ran, before: Sequence[_Stretch], window: Window) -> list[_Stretch]:
-    """Return what it is at: since its manager says, else since what it did before."""
-    if worker.execution_id is None:
+    """Return what it is at: since its manager says, else since what it did before.
+
+    What its node said last may be over: then nobody holds it any more.
+    """
+    if worker.execution_id is None or worker.execution_id not in ran.began:
         return []
     last = max((each.until for each in before), default=worker.started_at or window.ends)
-    since = max(ran.began.get(worker.execution_id, last), last)
+    since = max(ran.began[worker.execution_id] or last, last)
     words = (
         f"{worker.workflow}:{worker.step or '?'} running, execution {short_id(worker.execution_id)}"
     )

@@ -34,12 +34,12 @@ class Ran:
 
     Attributes:
         complete_since: From when on no attempt is missing; None when there are none at all.
-        began: Since when each execution that is held is at its step, as far as is known.
+        began: Since when each execution that is held is at its step; None where that is not known.
     """
 
     attempts: tuple[RanAttempt, ...]
     complete_since: datetime | None
-    began: dict[str, datetime]
+    began: dict[str, datetime | None]
 
 
 @transaction
@@ -52,7 +52,7 @@ def ran_lately(
         seconds: How far back.
         processes: Their keys (`processes.process_key`).
         died_at: Executions at which a process died, whose attempt has no process.
-        held: Executions that are held now.
+        held: Executions that are held now, as far as nodes have said.
     """
     yield Statement("dashboard_patience", {"milliseconds": str(PATIENCE_MILLISECONDS)})
     rows = yield Statement(
@@ -74,5 +74,5 @@ def ran_lately(
     attempts = [
         RanAttempt(**{key: row[key] for key in row if key != "complete_since"}) for row in rows
     ]
-    began = {row["id"]: row["started_at"] for row in begun if row["started_at"]}
+    began = {row["id"]: row["started_at"] for row in begun}
     return Ran(tuple(attempts), since, began)

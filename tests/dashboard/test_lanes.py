@@ -59,10 +59,12 @@ def test_a_worker_has_a_bar_for_each_attempt_that_its_process_ran_and_no_other()
 def test_what_a_worker_is_at_goes_on_until_now_since_its_manager_says_or_the_step_before():
     (known,) = lanes(node((7, "e")), attempt(50, 40), began={"e": at(10)})
     assert (known.bars[-1].x, known.bars[-1].width, known.bars[-1].tier) == (900.0, 100.0, "run")
-    (unknown,) = lanes(node((7, "e")), attempt(50, 40))
+    (unknown,) = lanes(node((7, "e")), attempt(50, 40), began={"e": None})
     assert unknown.bars[-1].x == 600.0
-    (fresh,) = lanes(node((7, "e")))
+    (fresh,) = lanes(node((7, "e")), began={"e": None})
     assert fresh.bars[-1].x == 100.0
+    (over,) = lanes(node((7, "e")))  # its node has not said yet that it is
+    assert over.bars == ()
     assert all(bar.x + bar.width <= WIDTH for lane in (known, unknown) for bar in lane.bars)
 
 

@@ -11,6 +11,7 @@ from durable_otp.dashboard.pages import execution as execution_page
 from durable_otp.storage import dashboard
 from tests.support.dashboard import HOSTILE, served
 from tests.support.postgres import fresh_schema
+from tests.support.tables import migrated_tables
 from tests.support.tree import prepare
 
 PAGES = (
@@ -174,6 +175,26 @@ def test_what_is_searched_for_is_found_in_parts_that_say_how_far_they_went(site,
         text = site.page(more[1].replace("&amp;", "&"))
     assert len(re.findall(r'class="go mono"', text)) == 1
     assert "Searched the newest 10" in text
+
+
+def test_what_a_context_has_is_searched_for(site, failed):
+    text = site.page("/executions?workflow=failing&context=prepared%3Dtrue")
+    assert f'id="row-{failed.id}"' in text
+    assert f'id="row-{failed.id}"' not in site.page("/executions?context=prepared%3Dfalse")
+    assert "A context is an object" in site.page("/executions?context=%5B1%5D")
+
+
+def test_what_is_encoded_is_said_not_to_be_searched(postgres_dsn):
+    with (
+        fresh_schema(postgres_dsn) as schema,
+        migrated_tables(postgres_dsn, schema) as tables,
+        served(postgres_dsn, schema) as site,
+    ):
+        tables.add(input={"$codec": "veil", "encoded": "e30="})
+        for query in ("contains=a%3D1", "context=a%3D1"):
+            assert "encoded by veil" in site.page(f"/executions?{query}")
+            assert site.client.get(f"/api/executions?{query}").json()["not_searched"] == ["veil"]
+        assert "encoded by veil" not in site.page("/executions?status=pending")
 
 
 def test_of_a_name_of_which_little_ended_the_page_says_how_far_it_looked(site, tree, monkeypatch):

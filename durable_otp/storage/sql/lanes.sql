@@ -58,7 +58,8 @@ ORDER BY s.completed_at DESC, s.id DESC
 LIMIT %(limit)s;
 
 -- name: begun_steps
--- Since when each of these executions is at the step that it is held for, as far as its manager has said.
+-- Which of these executions are held, and since when they are at their step, as far as their manager has
+-- said it.
 SELECT e.id::text, (e.begun ->> 'started_at')::timestamptz AS started_at
 FROM durable.workflow_executions e
-WHERE e.id = ANY (%(ids)s::uuid[]) AND e.lock_token IS NOT NULL AND e.begun IS NOT NULL;
+WHERE e.id = ANY (%(ids)s::uuid[]) AND e.lock_token IS NOT NULL;
