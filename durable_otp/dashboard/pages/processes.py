@@ -12,7 +12,8 @@ from durable_otp.dashboard.actions import Done, Order, Perform, action
 from durable_otp.dashboard.lanes import RANGES, USUAL, Window, keys_of, lanes_of, workers_of
 from durable_otp.dashboard.rendering import console_of, render
 from durable_otp.dashboard.sightings import sparkline
-from durable_otp.dashboard.tree_rows import rows_of, totals, with_ghosts
+from durable_otp.dashboard.tree_picture import picture
+from durable_otp.dashboard.tree_rows import TreeRow, rows_of, totals, with_ghosts
 from durable_otp.errors import ProcessNotFound
 from durable_otp.storage import dashboard, lives
 from durable_otp.storage.lanes import ran_lately
@@ -26,16 +27,23 @@ MOST_ENDED = 500
 
 
 def processes(request: Request) -> Response:
-    """Show the tree of every living node; ``?watch=1`` has them measured each second."""
+    """Show the tree of every living node.
+
+    ``?watch=1`` has them measured each second; ``?view=picture`` draws it.
+    """
     console = console_of(request)
     watch = request.query_params.get("watch") == "1"
+    as_picture = request.query_params.get("view") == "picture"
     nodes = [node for node in console.client.nodes(watch=watch) if node.tree]
     console.sightings.take(nodes)
     ended = console.run(lives.lives_just_ended, GHOST_SECONDS, MOST_GHOSTS)
+    words = console.run(lives.last_words, ended)
     trees: list[dict[str, Any]] = [
         {
             "node": node,
-            "rows": with_ghosts(rows_of(node.tree), [e for e in ended if e["node_id"] == node.id]),
+            "rows": with_ghosts(
+                rows_of(node.tree), [e for e in ended if e["node_id"] == node.id], words
+            ),
             "totals": totals(node.tree),
             "memory": {
                 pid: (sparkline(points), min(points), max(points))
@@ -44,9 +52,17 @@ def processes(request: Request) -> Response:
         }
         for node in nodes
     ]
-    now = console.run(dashboard.now)
+    for tree in trees:
+        tree["has_threads"] = any(isinstance(e, TreeRow) and e.threads for e in tree["rows"])
+        tree["picture"] = picture(tree["rows"]) if as_picture else None
     return render(
-        request, "processes.html", trees=trees, now=now, watch=watch, ghosts_for=GHOST_SECONDS
+        request,
+        "processes.html",
+        trees=trees,
+        now=console.run(dashboard.now),
+        watch=watch,
+        as_picture=as_picture,
+        ghosts_for=GHOST_SECONDS,
     )
 
 
@@ -102,6 +118,7 @@ def log(request: Request) -> Response:
         request,
         "process_log.html",
         lives=found[:LOG_SHOWN],
+        words=console.run(lives.last_words, found[:LOG_SHOWN]),
         more=found[LOG_SHOWN - 1]["id"] if len(found) > LOG_SHOWN else None,
         after=given.get("after"),
         narrowed=narrowed,
