@@ -76,6 +76,12 @@
   setInterval(() => { if (!document.hidden) tick(); }, 1000);
   document.body.addEventListener("htmx:afterSettle", () => { tick(); follow(); });
 
+  // --- where we are is seen on a strip that scrolls, too
+  for (const here of all(":is(.side nav, .tabs) [aria-current]")) {
+    const strip = here.closest("nav"), place = here.getBoundingClientRect(), room = strip.getBoundingClientRect();
+    strip.scrollLeft += place.left + place.width / 2 - room.left - room.width / 2;
+  }
+
   // --- theme
   document.getElementById("theme")?.addEventListener("click", () => {
     const root = document.documentElement;
