@@ -199,6 +199,24 @@ def test_a_viewer_signs_in_looks_and_is_offered_nothing_that_acts(browser, tree,
             browser.base = ours
 
 
+def test_a_view_is_kept_in_the_browser_and_forgotten(browser):
+    browser.open("/executions?status=failed")
+    browser.tab_to("Saved views")
+    browser.press(Keys.ENTER, Keys.TAB, *"the bad ones", Keys.ENTER)
+    browser.sees("the bad ones")
+    browser.open("/executions")
+    browser.tab_to("Saved views")
+    browser.press(Keys.ENTER, Keys.TAB)
+    assert browser.said().strip() == "the bad ones"
+    browser.press(Keys.ENTER)
+    browser.at("status=failed")
+    browser.tab_to("Saved views")
+    browser.press(Keys.ENTER)
+    browser.tab_to("Forget the bad ones")
+    browser.press(Keys.ENTER)
+    wait_until(lambda: "the bad ones" not in browser.text(), what="it forgotten")
+
+
 def test_the_theme_is_kept(browser):
     browser.look("light")
     browser.open("/")

@@ -163,6 +163,8 @@ def test_no_page_offers_a_viewer_anything_that_acts(visitor, tree):
         page = visitor.page(path)
         acts = re.findall(r'method="post" action="([^"]+)"|data-dialog="([^"]+)"', page)
         assert set(acts) == {("/logout", "")}, path
+    for path in ("/schedules/new", "/schedules/viewed/edit"):
+        assert "Operators make" in visitor.page(path, 403)
     tree.durable.delete_schedule("viewed")
     tree.durable.cancel(handle.id)
 

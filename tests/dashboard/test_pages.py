@@ -244,6 +244,42 @@ def test_processes_show_the_tree_and_what_each_does(site, tree):
     assert text.count('role="row"') == len(tree.nodes())
 
 
+def test_a_node_that_is_silent_is_shown_as_lost(site, tree):
+    tree.sql(
+        "INSERT INTO {s}.nodes (id, name, hostname, pid, beat, workflows, node_timeout, "
+        "started_at, seen_at) VALUES ('silent', 'app', 'far-away', 1, 1, '[]', 1, now(), "
+        "now() - interval '1 hour')"
+    )
+    text = site.page("/processes")
+    tree.sql("DELETE FROM {s}.nodes WHERE id = 'silent'")
+    assert "<strong>app on far-away</strong>" in text
+    assert ">lost</span>" in text
+    assert ">lost</span>" not in site.page("/processes")
+
+
+def test_the_doctor_shows_how_the_database_is(site, tree):
+    text = site.page("/doctor")
+    assert re.search(r'<td class="mono">step_executions</td><td class="num nowrap">\d', text)
+    assert "of the notifications" in text
+
+
+def test_a_queue_shows_what_holds_for_all_nodes_together(site, tree):
+    tree.durable.start("waiting", {}, queue="limited")
+    tree.sql(
+        "INSERT INTO {s}.queue_limits (queue, concurrency, rate_count, rate_seconds, by_operator, "
+        "refilled_at, updated_at) VALUES ('limited', 7, 30, 60, true, now(), now())"
+    )
+    assert "together 7 at once, 30 in 1 m" in site.page("/queues")
+
+
+def test_input_and_context_say_how_large_they_are(site, failed):
+    sizes = re.findall(
+        r'class="small muted">(\d+) B</span>', site.page(f"/executions/{failed.id}/data")
+    )
+    assert len(sizes) == 2
+    assert all(int(size) > len(HOSTILE) for size in sizes)
+
+
 def test_a_reason_is_given_why_nothing_goes_on(site, tree):
     lost = tree.durable.start("waiting", {}, queue="nowhere")
     assert "No living node runs queue" in site.page(f"/executions/{lost.id}")

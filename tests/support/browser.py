@@ -74,7 +74,8 @@ class Browser:
     def said(self) -> str:
         """Return what the focused element says to a screen reader, roughly."""
         script = (
-            "const e = document.activeElement; if (e === document.body) return ''; return [e.getAttribute('aria-label') || '', "
+            "const e = document.activeElement; if (e === document.body) return '';"
+            "return [e.getAttribute('aria-label') || '', "
             "e.innerText || '', e.name || '', e.value || ''].join(' ')"
         )
         return str(self.driver.execute_script(script))

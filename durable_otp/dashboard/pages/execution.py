@@ -21,6 +21,7 @@ from durable_otp.storage.dashboard import MOST_LOG_LINES
 from durable_otp.storage.identity import is_id
 from durable_otp.storage.processes import Process
 from durable_otp.workflow.execution import Execution
+from durable_otp.workflow.json_form import encode
 from durable_otp.workflow.state import FINAL, State
 
 TABS = ("summary", "flow", "timeline", "logs", "data", "history", "events", "family")
@@ -169,6 +170,11 @@ def _history(request: Request, found: Execution, _: dict[str, Any]) -> dict[str,
     return shown | {"places": _places(request)}
 
 
+def _data(_request: Request, found: Execution, _: dict[str, Any]) -> dict[str, Any]:
+    values = {"input": found.input, "context": found.context}
+    return {"sizes": {name: len(encode(value)) for name, value in values.items()}}
+
+
 def _nothing(_request: Request, _found: Execution, _facts: dict[str, Any]) -> dict[str, Any]:
     return {}
 
@@ -187,7 +193,7 @@ _ASKED = {
     "flow": _flow,
     "timeline": _timeline,
     "logs": _logs,
-    "data": _nothing,
+    "data": _data,
     "history": _history,
     "events": _events,
     "family": _nothing,

@@ -17,6 +17,7 @@ from durable_otp.dashboard.tree_rows import TreeRow, rows_of, totals, with_ghost
 from durable_otp.errors import ProcessNotFound
 from durable_otp.storage import dashboard, lives
 from durable_otp.storage.lanes import ran_lately
+from durable_otp.storage.nodes import silent_nodes
 from durable_otp.storage.processes import Process
 
 ORDER_SECONDS = 20.0
@@ -62,6 +63,7 @@ def processes(request: Request) -> Response:
         now=console.run(dashboard.now),
         watch=watch,
         as_picture=as_picture,
+        lost=console.run(silent_nodes),
         ghosts_for=GHOST_SECONDS,
     )
 
