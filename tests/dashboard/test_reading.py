@@ -157,6 +157,16 @@ def test_a_tree_becomes_rows_that_know_where_they_hang():
     assert rows[2].guides == (True,)
 
 
+def test_where_executions_share_a_process_its_threads_are_shown():
+    running = [{"execution_id": "x", "workflow": "w", "step": "s"}] * 2
+    leaf = {"id": "1", "role": "worker", "status": "up", "execution_id": "x", "children": []}
+    manager = {"id": "queue a", "role": "queue_manager", "status": "up", "threads": 4}
+    shared, alone = leaf | {"executions": running}, leaf
+    rows = rows_of(manager | {"children": [shared, alone]})
+    assert [row.threads for row in rows] == ["4 each", "2 busy", ""]
+    assert rows[1].doing == "2 busy"
+
+
 @pytest.mark.parametrize(
     ("typed", "meant"),
     [
