@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from durable_otp.dashboard.sought import sought
+from durable_otp.dashboard.sought import sought, sought_in_context
 from durable_otp.storage.dashboard import Facets
 from durable_otp.storage.identity import is_id
 from durable_otp.storage.reports import SHORTEST_ID_PREFIX, Filters
@@ -20,7 +20,7 @@ TEXTS = ("workflow", "queue", "step", "error")
 _NOT_HEX = re.compile(r"[^0-9a-f-]")
 PARAMETERS = (
     *("workflow", "queue", "step", "error", "status", "range", "from", "to", "id", "parent"),
-    *("contains", "stuck", "retrying", "children"),
+    *("contains", "context", "stuck", "retrying", "children"),
 )
 _LONGEST = 200
 
@@ -44,6 +44,7 @@ class Asked:
     id: str = ""
     parent: str = ""
     contains: str = ""
+    context: str = ""
     stuck: str = ""
     retrying: bool = False
     children: bool = False
@@ -60,6 +61,7 @@ class Asked:
             "id": self.id,
             "parent": self.parent,
             "contains": self.contains,
+            "context": self.context,
             "stuck": self.stuck,
             "retrying": "1" if self.retrying else "",
             "children": "1" if self.children else "",
@@ -86,13 +88,15 @@ class Asked:
             id_prefix=self.id or None,
             top_level=not (self.children or self.parent or self.id),
         )
-        given = sought(self.contains)
+        given, context = sought(self.contains), sought_in_context(self.context)
         return Facets(
             base,
             step=self.texts.get("step"),
             error=self.texts.get("error"),
             contains=given.contains,
             text=given.text,
+            context=context.contains,
+            context_text=context.text,
             retrying=self.retrying,
             stuck_for=float(STUCK[self.stuck]) if self.stuck else None,
         )
@@ -105,11 +109,13 @@ def asked(given: Mapping[str, str]) -> Asked:
     problem = ""
     if id_ and len(id_.replace("-", "")) < SHORTEST_ID_PREFIX:
         id_, problem = "", f"An id needs {SHORTEST_ID_PREFIX} or more digits."
-    contains = given.get("contains", "").strip()
-    try:
-        sought(contains)
-    except ValueError as error:
-        contains, problem = "", str(error)
+    values = {"contains": "", "context": ""}
+    for key, reads in (("contains", sought), ("context", sought_in_context)):
+        try:
+            reads(given.get(key, ""))
+            values[key] = given.get(key, "").strip()
+        except ValueError as error:
+            problem = str(error)
     return Asked(
         texts={key: given[key].strip()[:_LONGEST] for key in TEXTS if given.get(key, "").strip()},
         statuses=tuple(state.value for state in State if state.value in statuses),
@@ -118,7 +124,7 @@ def asked(given: Mapping[str, str]) -> Asked:
         until=given.get("to", "") if instant(given.get("to", "")) else "",
         id=id_[:32] if "-" not in id_ else id_,
         parent=given.get("parent", "") if is_id(given.get("parent", "")) else "",
-        contains=contains,
+        **values,
         stuck=given.get("stuck", "") if given.get("stuck") in STUCK else "",
         retrying=given.get("retrying") == "1",
         children=given.get("children") == "1",

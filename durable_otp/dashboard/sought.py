@@ -1,4 +1,4 @@
-"""What is typed to find executions by their input: JSON, ``key=value``, or words. Pure."""
+"""What is typed to find executions by input or context: JSON, ``key=value``, or words. Pure."""
 
 import json
 import re
@@ -30,6 +30,18 @@ def sought(typed: str) -> Sought:
     if pairs is not None:
         return Sought(contains=pairs)
     return Sought(text=typed or None)
+
+
+def sought_in_context(typed: str) -> Sought:
+    """Return what is meant of a context, which is an object; see `sought`.
+
+    Raises:
+        ValueError: As there, and for JSON that is no object.
+    """
+    found = sought(typed)
+    if found.contains is not None and not isinstance(found.contains, dict):
+        raise ValueError('A context is an object: write {"key": value}, key=value, or words.')
+    return found
 
 
 def _json(typed: str) -> Any:

@@ -42,6 +42,8 @@ class Line:
     status: str = ""
     href_id: str | None = None
     took: str = ""
+    process: str | None = None
+    """The process that ran its last attempt, as the row names it."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,7 @@ def _steps(
         line = lines.setdefault(label, Line(label))
         line.attempts += 1
         line.status = step.status.value
+        line.process = step.process
         line.bars.append(_attempt(step, scale))
     for wait in waits:
         line = lines.setdefault(wait["path"], Line(wait["path"], status="waiting"))

@@ -4,10 +4,19 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 from durable_otp.runtime.tree_view import flatten
 from durable_otp.storage.processes import ROOT
+
+GAVE_UP = "died too often"
+"""In how a manager ended that gave up, and had its own supervisor see to it."""
+BEYOND = {
+    "backoff": "beyond the budget ever more slowly",
+    "shutdown": "beyond the budget it ends with them, and its supervisor starts it anew",
+}
+PATIENCE = {"infinity": "as long as it needs to stop", "brutal_kill": "killed at a stop"}
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,39 @@ class TreeRow:
         ]
 
     @property
+    def guides_below(self) -> tuple[bool, ...]:
+        """Which lines go on below this row, before its first child."""
+        mine = (*self.guides, self.position < self.siblings) if self.level > 1 else ()
+        return (*mine, True) if self.process.get("children") else mine
+
+    @property
+    def has_escalated(self) -> bool:
+        """Whether the one before it ended because those below had died too often."""
+        return GAVE_UP in (self.process.get("last_exit") or "")
+
+    @property
+    def threads(self) -> str:
+        """How many executions share a process, and how many of a worker's threads are busy."""
+        running = self.process.get("executions")
+        if running is not None:
+            return f"{len(running)} busy"
+        return f"{self.process['threads']} each" if self.process.get("threads") else ""
+
+    @property
+    def policy(self) -> str:
+        """How it treats those below it, when it is restarted itself, and how it is stopped."""
+        found = []
+        supervision, policy = self.process.get("supervision"), self.process.get("policy")
+        if supervision:
+            beyond = BEYOND[supervision["on_exceeded"]]
+            found.append(f"{supervision['strategy'].replace('_', ' ')}; {beyond}")
+        if policy:
+            shutdown = policy["shutdown"]
+            patience = f"{shutdown:g} s to stop" if _is_number(shutdown) else PATIENCE[shutdown]
+            found.append(f"{policy['restart']}, {patience}")
+        return "; ".join(found)
+
+    @property
     def doing(self) -> str:
         """What it does right now, in a word."""
         process = self.process
@@ -67,9 +109,28 @@ class TreeRow:
         return "idle" if process["role"] == "worker" and process["status"] == "up" else ""
 
 
+@dataclass(frozen=True)
+class Ghost:
+    """Somebody who has just ended, below who is in its place now; ``guides`` go on beside it.
+
+    ``words`` is what it printed last, as far as that is kept.
+    """
+
+    life: Mapping[str, Any]
+    guides: tuple[bool, ...]
+    words: Sequence[str] = ()
+
+    @property
+    def has_escalated(self) -> bool:
+        """Whether it ended because those below it had died too often."""
+        return GAVE_UP in (self.life["reason"] or "")
+
+
 def with_ghosts(
-    rows: list[TreeRow], ended: Sequence[Mapping[str, Any]]
-) -> list[TreeRow | Mapping[str, Any]]:
+    rows: list[TreeRow],
+    ended: Sequence[Mapping[str, Any]],
+    words: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> list[TreeRow | Ghost]:
     """Return the rows with those that died just now, each below who is in its place now.
 
     Who has nobody in its place comes below its supervisor, and at the end when that is gone too.
@@ -80,10 +141,16 @@ def with_ghosts(
         parent = life["path"].rpartition("/")[0] or ROOT
         place = next((path for path in (life["path"], parent) if path in places), ROOT)
         below.setdefault(place, []).append(life)
-    found: list[TreeRow | Mapping[str, Any]] = []
+    found: list[TreeRow | Ghost] = []
     for row in rows:
-        found += [row, *below.get(row.path, ())]
+        dead = below.get(row.path, ())
+        found.append(row)
+        found += [Ghost(life, row.guides_below, words.get(life["id"], ())) for life in dead]
     return found
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float)
 
 
 def rows_of(tree: dict[str, Any] | None) -> list[TreeRow]:

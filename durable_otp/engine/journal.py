@@ -69,11 +69,13 @@ class Attempt(NamedTuple):
 
 
 class Usage(NamedTuple):
-    """What an attempt used of its process."""
+    """What an attempt used of its process, and which that was."""
 
     cpu_seconds: float
     peak_rss: int | None
     """The most memory that the process held, in bytes; None where several executions share it."""
+    process: str | None = None
+    """Which process that was, as `storage.processes.process_key` names it."""
 
 
 class Completion(NamedTuple):

@@ -324,6 +324,7 @@ def _node(place: _Place) -> dict[str, Any]:
         "status": "running" if child else "restarting",
         "restarts": place.restarts,
         "last_exit": place.last_exit,
+        "policy": {"restart": place.spec.restart, "shutdown": place.spec.patience},
         "started_at": child.started_at if child else None,
         "children": [],
         **(child.state if child else {}),

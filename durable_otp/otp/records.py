@@ -146,6 +146,7 @@ def _node(record: Record, *, own: bool) -> dict[str, Any]:
         "restarts": record.restarts,
         "budget": record.intensity.shown() if own else None,
         "last_exit": record.last_exit,
+        "policy": {"restart": record.spec.restart, "shutdown": record.spec.patience},
         "started_at": child.started_at if child else None,
         "children": [],
         **(child.state if child else {}),

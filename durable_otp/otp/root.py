@@ -66,6 +66,11 @@ class Root:
         """Begins the stop in order, as a first SIGTERM does."""
         self.started_at = monotonic()
         self._send_up = send_up
+        flags = spec.flags if isinstance(spec, SupervisorSpec) else None
+        self._supervision = flags and {
+            "strategy": flags.strategy,
+            "on_exceeded": flags.on_exceeded,
+        }
         self.server = Server(spec, send_up, on_event=self._event, on_message=self._hear)
 
     def _event(self, event: SupervisorEvent) -> None:
@@ -83,6 +88,7 @@ class Root:
             "status": "running",
             "restarts": 0,
             "started_at": self.started_at,
+            "supervision": self._supervision,
             "children": self.server.actor.nodes(),
         }
 

@@ -298,6 +298,7 @@ class Crew:
             for station in mates:
                 station.child = child
                 station.executions, station.is_spent, station.is_relieved = 0, False, False
+                station.told = station.failures = 0
             self.known_workflows = event.facts["info"]["workflows"]
             self._on_idle()
 
@@ -316,7 +317,9 @@ class Crew:
         if self._threads == 1:  # else nobody knows whose memory it was
             for held in left[0].begun:
                 held.peak_rss = child.peak_rss
-        begun = [held.claim.id for each in left for held in each.begun[:1]]
+        at = [held for each in left for held in each.begun[:1]]
+        mates[0].died_at = _running(at[0]) if at else None
+        begun = [held.claim.id for held in at]
         name = "worker_ended" if reason.is_clean and not begun else "worker_died"
         emit(name, queue=self._settings.queue, worker=int(child.id), pid=child.pid,
              reason=str(reason), execution=",".join(begun) or "none")  # fmt: skip
@@ -352,14 +355,15 @@ def _key(worker: str, thread: int | None) -> str:
 
 def _node(node: dict[str, Any], places: Sequence[Station]) -> dict[str, Any]:
     """Return a worker's node; one with several threads also tells what each of them runs."""
-    running = [_running(station) for station in places if station.hand]
+    running = [_running(station.hand[0]) for station in places if station.hand]
     first = running[0] if running else dict.fromkeys(("execution_id", "workflow", "step"))
-    node = {**node, "role": "worker", **first}
+    tally = {"done": sum(each.told for each in places)}
+    tally["failed"] = sum(each.failures for each in places)
+    node = {**node, "role": "worker", **first, **tally, "died_at": places[0].died_at}
     return node if places[0].thread is None else {**node, "executions": running}
 
 
-def _running(station: Station) -> dict[str, Any]:
-    held = station.hand[0]
+def _running(held: Held) -> dict[str, Any]:
     return {
         "execution_id": held.claim.id,
         "workflow": held.claim.workflow,

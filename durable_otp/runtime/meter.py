@@ -18,9 +18,13 @@ class Meter:
     raised that by more than a megabyte, and not before each, because that costs ten times as
     much as asking; an attempt that raises nothing is therefore given what was held before it. Where
     /proc does not allow it, the highest of the process's life is what an attempt is given.
+
+    Args:
+        process: What this process is called in the rows of its attempts.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, process: str | None = None) -> None:
+        self._process = process
         self._known_peak = _peak_of(resource.getrusage(resource.RUSAGE_SELF))
         self._cpu_before = 0.0
         self._latest: Usage | None = None
@@ -34,7 +38,7 @@ class Meter:
         used = resource.getrusage(resource.RUSAGE_SELF)
         cpu_seconds = used.ru_utime + used.ru_stime - self._cpu_before
         peak = _peak_of(used)
-        self._latest = Usage(round(max(0.0, cpu_seconds), 6), peak)
+        self._latest = Usage(round(max(0.0, cpu_seconds), 6), peak, self._process)
         if peak - self._known_peak > _NOTICED_BYTES:
             _forget_peak()
             self._known_peak = _peak_of(resource.getrusage(resource.RUSAGE_SELF))
@@ -55,7 +59,7 @@ class ThreadMeter(Meter):
     def stop(self) -> None:
         """End with it."""
         cpu_seconds = time.thread_time() - self._cpu_before
-        self._latest = Usage(round(max(0.0, cpu_seconds), 6), None)
+        self._latest = Usage(round(max(0.0, cpu_seconds), 6), None, self._process)
 
 
 def _peak_of(used: resource.struct_rusage) -> int:

@@ -9,12 +9,13 @@ workers do is in `shift`, how they come and go in `crew`, which execution goes t
 import asyncio
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from durable_otp.clock import monotonic
 from durable_otp.errors import ConfigError, DatabaseUnreachable
 from durable_otp.events import emit
-from durable_otp.otp import AsyncParentLink, InitError, ParentLink, StartFailed, loop
+from durable_otp.otp import AsyncParentLink, InitError, ParentLink, Shutdown, StartFailed, loop
 from durable_otp.otp.link import STATE, Message
 from durable_otp.otp.process import close_in_children
 from durable_otp.otp.title import set_title
@@ -36,16 +37,22 @@ STATEMENT_DEADLINE = 10.0
 SETTLE_AT_STOP_SECONDS = 3.0
 PUSH_STATE_AFTER = 0.05
 RETRY_AFTER_FAILURE = 0.5
+SUPERVISION = {"strategy": "one_for_one", "on_exceeded": "shutdown"}
+GAVE_UP = "workers died too often"
 
 
 def queue_manager(parent: ParentLink, settings: ManagerSettings) -> None:
     """Be the manager of a queue until told to stop."""
     set_title(f"{settings.title} queue {settings.queue}")
-    loop.run(parent, _manage, settings)
+    loop.run(parent, partial(_manage, parent), settings)
 
 
-async def _manage(link: AsyncParentLink, settings: ManagerSettings) -> None:
-    await QueueManager(link, settings).run()
+async def _manage(parent: ParentLink, link: AsyncParentLink, settings: ManagerSettings) -> None:
+    manager = QueueManager(link, settings)
+    await manager.run()
+    if manager.has_given_up:  # its supervisor, and whoever looks at the tree, is told why
+        await link.flush()
+        parent.exit(Shutdown(GAVE_UP))
 
 
 class QueueManager:
@@ -67,6 +74,7 @@ class QueueManager:
         """Until when, by the monotonic clock, the queue has nothing that was not notified."""
         self._operators: QueueSettings | None = None  # not read yet
         self._stopping = False
+        self.has_given_up = False
         self._push: asyncio.TimerHandle | None = None
         self._orders: set[asyncio.Task[None]] = set()
 
@@ -112,7 +120,8 @@ class QueueManager:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         if self._crew.exceeded.is_set():
-            emit("manager_gave_up", queue=self._settings.queue, reason="workers died too often")
+            self.has_given_up = True
+            emit("manager_gave_up", queue=self._settings.queue, reason=GAVE_UP)
 
     # claiming
 
@@ -261,6 +270,7 @@ class QueueManager:
                 "busy": sum(bool(station.hand) for station in self._crew.stations),
                 "paused": self._operators and self._operators.paused,
                 "workers_budget": self._crew.budget(),
+                "supervision": SUPERVISION,
                 "children": self._crew.tree(),
                 **({"threads": self._settings.threads} if self._settings.threads > 1 else {}),
             },

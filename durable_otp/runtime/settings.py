@@ -35,6 +35,7 @@ class WorkerSettings:
     max_context: int
     max_log: int
     connection_idle_timeout: float
+    node_id: str = ""
     commit: str = "each"
     """"each": a worker commits every step; "batched": its manager commits some at a time."""
 

@@ -118,7 +118,7 @@ class WorkerThread(Worker):
         self.link = link
         self.defect: BaseException | None = None
         self.has_ended = False
-        self._meter = ThreadMeter()
+        self._meter = ThreadMeter(self._process)
         self._interrupt = ThreadInterruption()
         self._runs: set[int] = set()
 

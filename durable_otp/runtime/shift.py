@@ -29,6 +29,7 @@ WORD_ON_ITS_WAY = 0.2
 BY_US = Killed(by_supervisor=True)
 LEAVES_NOTHING = (Outcome.COMPLETED, Outcome.COMPENSATED, Outcome.COMPENSATION_FAILED)
 """Ends after which nothing comes back to the queue unless it is notified."""
+FAILURES = (Outcome.FAILED, Outcome.COMPENSATION_FAILED)
 
 
 class Manager(Protocol):
@@ -176,6 +177,8 @@ class Shift:
     def _done(self, station: Station, done: list[tuple[int, str, float]]) -> None:
         for run, outcome, seconds in done:
             self.handing_out.done(seconds)
+            station.told += 1
+            station.failures += outcome in FAILURES
             over = station.is_over(run)
             self.crew.done(station, len(over))
             for held in over:

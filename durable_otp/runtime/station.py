@@ -56,6 +56,12 @@ class Station:
     child: Child | None = None
     hand: deque[Held] = field(default_factory=deque)
     executions: int = 0
+    died_at: dict[str, Any] | None = None
+    """The execution and the step at which the worker before this one died, if it did at one."""
+    told: int = 0
+    """How often its worker has said that it is done with one."""
+    failures: int = 0
+    """How many of those had failed."""
     is_spent: bool = False
     """Whether its worker is to be replaced as soon as its hand is empty."""
     is_retiring: bool = False

@@ -146,6 +146,7 @@ def _manager(
         max_context=durable.max_context,
         max_log=durable.max_log,
         connection_idle_timeout=durable.connection_idle_timeout,
+        node_id=node_id,
         commit=section.commit,
     )
     settings = ManagerSettings(

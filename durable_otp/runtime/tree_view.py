@@ -11,13 +11,16 @@ MANAGER = "queue "
 STATUS = {"running": "up", "undefined": "down", "stopped": "down"}
 FIELDS = (
     *("id", "role", "pid", "status", "restarts", "budget", "started_at"),
-    *("cpu_percent", "rss_bytes"),
+    *("cpu_percent", "rss_bytes", "policy"),
 )
 BUDGETS = {"budget", "workers_budget"}
 LONGEST_EXIT = 200
 LATER_FIELDS = {
-    "queue_manager": ("queue", "concurrency", "busy", "paused", "workers_budget"),
-    "worker": ("execution_id", "workflow", "step"),
+    "queue_manager": (
+        *("queue", "concurrency", "busy", "paused", "workers_budget", "supervision"),
+    ),
+    "supervisor": ("supervision",),
+    "worker": ("execution_id", "workflow", "step", "done", "failed", "died_at"),
 }
 SHARED_FIELDS = ("threads", "executions")
 """Only where several executions share a worker process."""

@@ -41,6 +41,7 @@ from durable_otp.storage.definitions import published
 from durable_otp.storage.journal import PostgresJournal, database_now
 from durable_otp.storage.journal_writing import Holder
 from durable_otp.storage.payloads import Codecs
+from durable_otp.storage.processes import process_key
 from durable_otp.storage.settlement import set_aside
 from durable_otp.workflow.definition import Definition
 from durable_otp.workflow.registry import Registry
@@ -135,7 +136,8 @@ class Worker:
         self._is_alone = False
         self._has_timeout = False
         self._pace = Pace(None)
-        self._meter = Meter()
+        self._process = process_key(settings.node_id, os.getpid())
+        self._meter = Meter(self._process)
         self._database = FlushingDatabase(
             settings.database.dsn,
             settings.database.schema,

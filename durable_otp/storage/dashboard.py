@@ -18,6 +18,7 @@ MOST_LIVING_COUNTED = 10_000
 MOST_SEARCHED = 10_000
 SEARCH_MILLISECONDS = 1500
 MOST_FAMILY = 500
+MOST_LOOKED_AT_FOR_CODECS = 200
 MOST_LOG_LINES = 200
 
 
@@ -31,6 +32,8 @@ class Facets:
         error: The type of its error.
         contains: JSON that its input contains.
         text: Words that its input has in it somewhere, large or small letters alike.
+        context: An object, each key of which its context has or had with such a value.
+        context_text: Words that its context has or had in it somewhere.
         retrying: Alive, with an attempt that failed or a worker that died.
         stuck_for: Alive, and its status unchanged for so many seconds.
     """
@@ -40,6 +43,8 @@ class Facets:
     error: str | None = None
     contains: Any = None
     text: str | None = None
+    context: dict[str, Any] | None = None
+    context_text: str | None = None
     retrying: bool = False
     stuck_for: float | None = None
 
@@ -50,15 +55,16 @@ class Facets:
             ValueError: A status, an instant or the prefix is none.
         """
         parameters = self.base.parameters()
-        texts = (self.step, self.error, self.text)
+        texts = (self.step, self.error, self.text, self.context_text)
         if parameters is None or any("\0" in (text or "") for text in texts):
             return None
-        contains = None if self.contains is None else encode(self.contains).decode()
         return parameters | {
             "step": self.step,
             "error": self.error,
-            "contains": contains,
+            "contains": _text_of(self.contains),
             "text": self.text,
+            "context": _text_of(self.context),
+            "context_text": self.context_text,
             "retrying": self.retrying,
             "stuck_for": self.stuck_for,
         }
@@ -73,13 +79,18 @@ class Facets:
         two_names = self.base.workflow is not None and self.base.queue is not None
         if two_names or (self.has_name and not wanted & FINAL):
             return True
-        sought = (self.step, self.error, self.contains, self.text, self.stuck_for)
+        values = (self.contains, self.text, self.context, self.context_text)
+        sought = (self.step, self.error, self.stuck_for, *values)
         return self.retrying or any(each is not None for each in sought)
 
     @property
     def has_name(self) -> bool:
         """Whether a workflow or a queue is wanted."""
         return self.base.workflow is not None or self.base.queue is not None
+
+
+def _text_of(value: Any) -> str | None:
+    return None if value is None else encode(value).decode()
 
 
 class Found(NamedTuple):
@@ -141,6 +152,12 @@ def search(
     if horizon.id is None:
         return Found(rows)
     return Found(rows, horizon.id, among, horizon.about, horizon.at)
+
+
+def encoded() -> Operation[list[str]]:
+    """Return the codecs that the newest inputs are encoded by: what those have is not searched."""
+    rows = yield Statement("dashboard_encoded", {"most": MOST_LOOKED_AT_FOR_CODECS})
+    return [row["name"] for row in rows]
 
 
 @transaction

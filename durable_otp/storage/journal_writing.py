@@ -130,7 +130,7 @@ def attempt_parameters(
     attempt: Attempt, logs: LogEntries, duration: float, usage: Usage | None
 ) -> Parameters:
     """Return what every row of an attempt says."""
-    cpu_seconds, peak_rss = usage or (None, None)
+    cpu_seconds, peak_rss, process = usage or (None, None, None)
     return {
         "position": attempt.position,
         "path": attempt.path,
@@ -142,6 +142,7 @@ def attempt_parameters(
         "duration": duration,
         "cpu_seconds": cpu_seconds,
         "peak_rss": peak_rss,
+        "process": process,
     }
 
 

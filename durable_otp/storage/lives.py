@@ -1,6 +1,6 @@
 """The lives of processes: when each began, was ready and ended, and how; bounded."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -13,6 +13,7 @@ from durable_otp.storage.statements import Statement
 from durable_otp.workflow.execution import instant_text
 
 MOST_KEPT = 5000
+LINES = 5
 LEFT = "taken off the tree"
 UNKNOWN = "ended"
 
@@ -56,7 +57,7 @@ class Lives:
             before = self._open.get(process.path)
             after = _after(before, process)
             if before is not None and (after is None or after.id != before.id):
-                changed.append(self._ended(before, process.last_exit or UNKNOWN))
+                changed.append(self._ended(before, process.last_exit or UNKNOWN, process.died_at))
             if after is not None and after != before:
                 changed.append(after)
                 self._open[process.path] = after
@@ -64,8 +65,11 @@ class Lives:
         gone = self._open.keys() - {process.path for process in processes}
         return changed + [self._ended(self._open[path], LEFT) for path in sorted(gone)]
 
-    def _ended(self, life: Life, reason: str) -> Life:
+    def _ended(self, life: Life, reason: str, died_at: Mapping[str, Any] | None = None) -> Life:
+        """Return a life with its end, at what its manager says or what it was seen at last."""
         execution_id, step = self._doing.pop(life.path, (None, None))
+        if died_at is not None:
+            execution_id, step = died_at["execution_id"], died_at["step"]
         self._open.pop(life.path, None)
         return replace(life, reason=reason, execution_id=execution_id, step=step)
 
@@ -115,6 +119,26 @@ def lives_just_ended(seconds: float, limit: int) -> Operation[list[dict[str, Any
     """Return the lives that ended within the last seconds, the latest first."""
     rows = yield Statement("lives_just_ended", {"seconds": seconds, "limit": limit})
     return [dict(row) for row in rows]
+
+
+def last_words(ended: Sequence[Mapping[str, Any]]) -> Operation[dict[str, list[str]]]:
+    """Return the last lines that each of these lives printed, where it died at a step.
+
+    What others print goes to the standard error of their node, which nobody keeps here.
+    """
+    dead = [life for life in ended if life["execution_id"] and life["step"] and life["ended_at"]]
+    if not dead:
+        return {}
+    rows = yield Statement(
+        "last_words",
+        {
+            "ids": [life["id"] for life in dead],
+            "execution_ids": [life["execution_id"] for life in dead],
+            "steps": [life["step"] for life in dead],
+            "ends": [life["ended_at"] for life in dead],
+        },
+    )
+    return {row["id"]: [str(line["message"]) for line in row["logs"][-LINES:]] for row in rows}
 
 
 def _as_row(life: Life) -> dict[str, Any]:

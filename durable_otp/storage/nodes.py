@@ -117,6 +117,12 @@ def live_nodes() -> Operation[list[Node]]:
     return [Node(**row) for row in rows]
 
 
+def silent_nodes() -> Operation[list[Node]]:
+    """Return the nodes that have been silent for longer, the latest heard of first; bounded."""
+    rows = yield Statement("silent_nodes")
+    return [Node(**row) for row in rows]
+
+
 def watch_nodes(seconds: float) -> Operation[None]:
     """Have all nodes measure their processes every second, for so many seconds."""
     yield Statement("watch_nodes", {"seconds": seconds})

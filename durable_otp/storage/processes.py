@@ -1,11 +1,20 @@
 """The processes of a published tree, and the names that people call them by. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 ROOT = "root"
+_KEY_DIGITS = 8
+
+
+def process_key(node_id: str, pid: int) -> str:
+    """Return what a process is called in the rows of its attempts: short, and no other node's.
+
+    The end of a node's id is chance; its beginning is the time, which nodes may share.
+    """
+    return f"{node_id[-_KEY_DIGITS:]}:{pid}"
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,8 @@ class Process:
     workflow: str | None
     step: str | None
     last_exit: str | None = None
+    died_at: Mapping[str, Any] | None = None
+    """``execution_id`` and ``step`` at which the process before it died, if it did at one."""
 
     def answers_to(self, name: str) -> bool:
         """Return whether somebody who says this may mean it."""
@@ -70,6 +81,7 @@ def _below(node_id: str, shown: dict[str, Any], path: str, queue: str | None) ->
         workflow=shown.get("workflow"),
         step=shown.get("step"),
         last_exit=shown.get("last_exit"),
+        died_at=shown.get("died_at"),
     )
     for child in shown.get("children") or ():
         below = str(child["id"]) if path == ROOT else f"{path}/{child['id']}"

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from durable_otp.storage.operation import Operation
+from durable_otp.storage.operation import Operation, Row
 from durable_otp.storage.statements import Statement
 
 CONNECTIONS_PER_MANAGER = 2
@@ -37,3 +37,9 @@ def connection_limit() -> Operation[int]:
     """Return how many connections the server has for ordinary roles."""
     rows = yield Statement("connection_limit")
     return int(rows[0]["connections"])
+
+
+def database_health() -> Operation[tuple[Row, list[Row]]]:
+    """Return what the server says of itself, and the sizes of the schema's tables."""
+    (facts,) = yield Statement("database_health")
+    return facts, list((yield Statement("table_sizes")))

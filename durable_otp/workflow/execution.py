@@ -58,6 +58,8 @@ class StepExecution:
     """User and system time of its process meanwhile; None where nobody has measured."""
     peak_rss: int | None = None
     """The most memory in bytes that its process held."""
+    process: str | None = None
+    """The process that ran it: the end of its node's id, a colon, its pid; None: not known."""
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,12 @@ from tests.support.cli import Project
 from tests.support.waiting import wait_until
 
 QUEUE_FIELDS = {*QueueStats.__dataclass_fields__, "paused", "concurrency", "nodes"}
-MEASURED = {"cpu_percent", "rss_bytes", "last_exit", "budget"}
+MEASURED = {"cpu_percent", "rss_bytes", "last_exit", "budget", "policy"}
 NODE_FIELDS = MEASURED | {"id", "role", "pid", "status", "restarts", "started_at", "children"}
 FIELDS = {
-    "queue_manager": {"queue", "concurrency", "busy", "paused", "workers_budget"},
-    "worker": {"execution_id", "workflow", "step"},
+    "queue_manager": {"queue", "concurrency", "busy", "paused", "workers_budget", "supervision"},
+    "supervisor": {"supervision"},
+    "worker": {"execution_id", "workflow", "step", "done", "failed", "died_at"},
 }
 
 

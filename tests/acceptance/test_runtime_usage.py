@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from durable_otp import Context, Retry, Workflow
+from durable_otp.storage.processes import process_key
 from durable_otp.workflow.execution import StepExecution
 from tests.support.postgres import fresh_schema
 from tests.support.tree import Tree, kill, running
+from tests.support.waiting import wait_until
 
 LARGE = 96 << 20
 CPU = 0.05
@@ -85,6 +87,16 @@ def attempts(tree: Tree, ends: str, queue: str, *statuses: str) -> dict[str, Ste
     return {f"{step.name} {step.attempt}": step for step in steps}
 
 
+def workers(tree: Tree, queue: str) -> set[str | None]:
+    """Return what the living workers of a queue are called in the rows of their attempts."""
+    found = [each for node in tree.durable.nodes() for each in node.processes]
+    return {
+        process_key(each.node, each.pid)
+        for each in found
+        if each.role == "worker" and each.queue == queue and each.pid
+    }
+
+
 @pytest.mark.parametrize("queue", ["default", "batched"])
 def test_every_attempt_says_what_it_used(tree: Tree, queue: str) -> None:
     steps = attempts(tree, "fail", queue, "compensated")
@@ -94,6 +106,8 @@ def test_every_attempt_says_what_it_used(tree: Tree, queue: str) -> None:
     for step in steps.values():
         assert step.cpu_seconds is not None, step.name
         assert 1 << 20 < (step.peak_rss or 0) < 1 << 40, step.name
+    by = {step.process for step in steps.values()}
+    wait_until(lambda: by <= workers(tree, queue), what="the node to have published its workers")
     for name in ("busy 1", "busy 2", "undo 1"):
         assert (steps[name].cpu_seconds or 0) >= CPU * 0.999  # kept with six digits
     assert (steps["large 1"].peak_rss or 0) > LARGE
@@ -105,7 +119,7 @@ def test_every_attempt_says_what_it_used(tree: Tree, queue: str) -> None:
 def test_the_memory_of_an_attempt_is_known_whose_process_is_gone(tree: Tree) -> None:
     steps = attempts(tree, "kill", "default", "completed", "compensated")
     killed, repeated = steps["last 1"], steps["last 2"]
-    assert killed.cpu_seconds is None
+    assert (killed.cpu_seconds, killed.process) == (None, None)
     assert LARGE < (killed.peak_rss or 0) < 1 << 40
     assert repeated.cpu_seconds is not None
     assert 1 << 20 < (repeated.peak_rss or 0) < (killed.peak_rss or 0) - LARGE // 2

@@ -5,14 +5,14 @@ import pytest
 from selenium.webdriver.common.keys import Keys
 
 from tests.support.browser import DESK, PHONE, chromium
-from tests.support.dashboard import ASKED, HOSTILE
+from tests.support.dashboard import ASKED, HOSTILE, people, served
 from tests.support.waiting import wait_until
 
 PAGES = (
     "/", "/workflows", "/workflows/shapes", "/executions", "/executions?contains=word%3Dx&step=z",
     "/inputs", "/schedules", "/schedules/new", "/schedules/hourly/edit", "/queues", "/processes",
     "/doctor", "/audit", "/settings", "/nowhere", "/processes/log", "/processes/lanes",
-    "/processes?watch=1", "/workflows/typed",
+    "/processes?watch=1", "/processes?view=picture", "/workflows/typed",
     "/workflows/typed?input=%7B%22weight%22%3A99%7D&checked=1",
 )  # fmt: skip
 TABS = ("", "/flow", "/timeline", "/logs", "/data", "/history", "/events", "/family")
@@ -170,6 +170,51 @@ def test_a_page_shows_what_happens_and_keeps_what_was_opened(browser, tree):
         )
         == 1
     )
+
+
+def test_a_viewer_signs_in_looks_and_is_offered_nothing_that_acts(browser, tree, scene):
+    with served(tree.dsn, tree.schema, **people()) as site:
+        ours, browser.base = browser.base, str(site.client.base_url).rstrip("/")
+        try:
+            browser.open(f"/executions/{scene[0].id}")
+            browser.at("/login")
+            browser.press(*"bob", Keys.TAB, *"bob's word", Keys.ENTER)
+            browser.at(f"/executions/{scene[0].id}")
+            assert "bob (viewer)" in browser.text()
+            assert browser.orders() == []
+            browser.press("g", "p")
+            browser.at("/processes")
+            browser.tab_to("More about")
+            browser.press(Keys.ENTER)
+            browser.sees("one for one")
+            assert browser.orders() == []
+            browser.press("k", hold=Keys.CONTROL)
+            browser.press(*"pause queue other")
+            browser.sees("Nothing of this name")
+            browser.press(Keys.ESCAPE)
+            browser.tab_to("Sign out")
+            browser.press(Keys.ENTER)
+            browser.at("/login")
+        finally:
+            browser.base = ours
+
+
+def test_a_view_is_kept_in_the_browser_and_forgotten(browser):
+    browser.open("/executions?status=failed")
+    browser.tab_to("Saved views")
+    browser.press(Keys.ENTER, Keys.TAB, *"the bad ones", Keys.ENTER)
+    browser.sees("the bad ones")
+    browser.open("/executions")
+    browser.tab_to("Saved views")
+    browser.press(Keys.ENTER, Keys.TAB)
+    assert browser.said().strip() == "the bad ones"
+    browser.press(Keys.ENTER)
+    browser.at("status=failed")
+    browser.tab_to("Saved views")
+    browser.press(Keys.ENTER)
+    browser.tab_to("Forget the bad ones")
+    browser.press(Keys.ENTER)
+    wait_until(lambda: "the bad ones" not in browser.text(), what="it forgotten")
 
 
 def test_the_theme_is_kept(browser):

@@ -134,9 +134,39 @@ def test_a_viewer_looks_and_does_not_act(visitor):
     page = visitor.page("/queues")
     assert ">Pause<" not in page.replace('id="pause"', "")[page.index("<main") :]
     assert visitor.send("/queues/default/pause").status_code == 403
+    proof = {"proof": visitor.proof()}
+    for path in posts(visitor):
+        if path not in ("/login", "/logout"):
+            answer = visitor.client.post(
+                path, data=proof, headers={"Sec-Fetch-Site": "same-origin"}
+            )
+            assert answer.status_code == 403, path
     visitor.client.cookies.clear()
     sign_in(visitor, "ann", "ann's word")
     assert visitor.send("/queues/other/resume").status_code == 303
+
+
+VIEWED = (
+    "/", "/workflows", "/workflows/typed", "/executions", "/inputs", "/schedules", "/queues",
+    "/processes", "/processes?view=picture", "/processes/log", "/processes/lanes", "/doctor",
+    "/audit", "/settings",
+)  # fmt: skip
+
+
+def test_no_page_offers_a_viewer_anything_that_acts(visitor, tree):
+    handle = tree.durable.start("asking", {"type": "text", "parts": {}})
+    tree.until(handle, "waiting", timeout=60)
+    tree.durable.create_schedule("viewed", "waiting", "0 0 1 1 *", input={})
+    sign_in(visitor, "bob", "bob's word")
+    tabs = ("", "/flow", "/timeline", "/logs", "/data", "/history", "/events", "/family")
+    for path in (*VIEWED, *(f"/executions/{handle.id}{tab}" for tab in tabs)):
+        page = visitor.page(path)
+        acts = re.findall(r'method="post" action="([^"]+)"|data-dialog="([^"]+)"', page)
+        assert set(acts) == {("/logout", "")}, path
+    for path in ("/schedules/new", "/schedules/viewed/edit"):
+        assert "Operators make" in visitor.page(path, 403)
+    tree.durable.delete_schedule("viewed")
+    tree.durable.cancel(handle.id)
 
 
 def test_a_forged_or_changed_session_is_none(visitor):

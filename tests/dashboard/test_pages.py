@@ -11,6 +11,7 @@ from durable_otp.dashboard.pages import execution as execution_page
 from durable_otp.storage import dashboard
 from tests.support.dashboard import HOSTILE, served
 from tests.support.postgres import fresh_schema
+from tests.support.tables import migrated_tables
 from tests.support.tree import prepare
 
 PAGES = (
@@ -176,6 +177,26 @@ def test_what_is_searched_for_is_found_in_parts_that_say_how_far_they_went(site,
     assert "Searched the newest 10" in text
 
 
+def test_what_a_context_has_is_searched_for(site, failed):
+    text = site.page("/executions?workflow=failing&context=prepared%3Dtrue")
+    assert f'id="row-{failed.id}"' in text
+    assert f'id="row-{failed.id}"' not in site.page("/executions?context=prepared%3Dfalse")
+    assert "A context is an object" in site.page("/executions?context=%5B1%5D")
+
+
+def test_what_is_encoded_is_said_not_to_be_searched(postgres_dsn):
+    with (
+        fresh_schema(postgres_dsn) as schema,
+        migrated_tables(postgres_dsn, schema) as tables,
+        served(postgres_dsn, schema) as site,
+    ):
+        tables.add(input={"$codec": "veil", "encoded": "e30="})
+        for query in ("contains=a%3D1", "context=a%3D1"):
+            assert "encoded by veil" in site.page(f"/executions?{query}")
+            assert site.client.get(f"/api/executions?{query}").json()["not_searched"] == ["veil"]
+        assert "encoded by veil" not in site.page("/executions?status=pending")
+
+
 def test_of_a_name_of_which_little_ended_the_page_says_how_far_it_looked(site, tree, monkeypatch):
     tree.durable.start_many("waiting", [{}] * 3, queue="little")
     assert "were looked at" not in site.page("/executions?queue=little")
@@ -221,6 +242,42 @@ def test_processes_show_the_tree_and_what_each_does(site, tree):
     for word in ("queue manager", "worker", "sleep waker", "registrar", str(tree.runtime.pid)):
         assert word in text
     assert text.count('role="row"') == len(tree.nodes())
+
+
+def test_a_node_that_is_silent_is_shown_as_lost(site, tree):
+    tree.sql(
+        "INSERT INTO {s}.nodes (id, name, hostname, pid, beat, workflows, node_timeout, "
+        "started_at, seen_at) VALUES ('silent', 'app', 'far-away', 1, 1, '[]', 1, now(), "
+        "now() - interval '1 hour')"
+    )
+    text = site.page("/processes")
+    tree.sql("DELETE FROM {s}.nodes WHERE id = 'silent'")
+    assert "<strong>app on far-away</strong>" in text
+    assert ">lost</span>" in text
+    assert ">lost</span>" not in site.page("/processes")
+
+
+def test_the_doctor_shows_how_the_database_is(site, tree):
+    text = site.page("/doctor")
+    assert re.search(r'<td class="mono">step_executions</td><td class="num nowrap">\d', text)
+    assert "of the notifications" in text
+
+
+def test_a_queue_shows_what_holds_for_all_nodes_together(site, tree):
+    tree.durable.start("waiting", {}, queue="limited")
+    tree.sql(
+        "INSERT INTO {s}.queue_limits (queue, concurrency, rate_count, rate_seconds, by_operator, "
+        "refilled_at, updated_at) VALUES ('limited', 7, 30, 60, true, now(), now())"
+    )
+    assert "together 7 at once, 30 in 1 m" in site.page("/queues")
+
+
+def test_input_and_context_say_how_large_they_are(site, failed):
+    sizes = re.findall(
+        r'class="small muted">(\d+) B</span>', site.page(f"/executions/{failed.id}/data")
+    )
+    assert len(sizes) == 2
+    assert all(int(size) > len(HOSTILE) for size in sizes)
 
 
 def test_a_reason_is_given_why_nothing_goes_on(site, tree):

@@ -1,8 +1,11 @@
 """Orders to processes from the page: carried out by the node, to the process that was shown."""
 
 import re
+import signal
 
-from tests.support.tree import is_gone, kill
+from tests.support.dashboard import served, workflows
+from tests.support.postgres import fresh_schema
+from tests.support.tree import is_gone, kill, running
 from tests.support.waiting import wait_until
 
 
@@ -115,13 +118,21 @@ def test_a_death_is_a_ghost_for_a_while_and_stays_in_the_log(site, tree):
     assert f"<s>{pid}</s>" not in site.page("/processes")
 
 
-def test_a_worker_s_lane_shows_what_it_was_seen_at(site, tree):
-    for worker in tree.workers("default"):
-        wait_until(
-            lambda name=f"default/{worker['id']}": f"<code>{name}</code>" in
-            site.page("/processes/lanes"),
-            what="its lane",
-        )  # fmt: skip
+def test_a_worker_s_lane_shows_what_it_ran_though_nobody_looked(site, tree):
+    handle = tree.durable.start("failing", {"word": "x"}, queue="other")
+    found = tree.until(handle, "failed", timeout=60)
+    (ran_by,) = {step.process for step in found.steps}
+    for chosen in ("1m", "5m", "3h", "nothing"):
+        text = site.page(f"/processes/lanes?range={chosen}")
+        bars = re.findall(rf"executions/{handle.id}/timeline[^>]*aria-label=\"([^\"]*)", text)
+        assert [bar.split(", ")[:2] for bar in bars] == [
+            ["failing:prepare", "attempt 1 completed"],
+            ["failing:explode", "attempt 1 failed"],
+            ["failing:explode", "attempt 2 failed"],
+        ]
+    pid = ran_by.partition(":")[2]
+    assert f"(pid {pid})" in site.page(f"/executions/{handle.id}/history")
+    assert "other/" in site.page(f"/executions/{handle.id}/timeline")
 
 
 def test_a_queue_says_how_many_end_a_minute(site, tree):
@@ -134,3 +145,54 @@ def test_a_queue_says_how_many_end_a_minute(site, tree):
         return float(re.search(r"<b>([\d.]+)</b><span>ended a minute", other)[1])
 
     assert wait_until(rate, what="its rate") > 0
+
+
+def test_workers_say_how_many_they_have_done_and_the_tree_is_drawn(site, tree):
+    before = sum(each["failed"] for each in tree.workers("other"))
+    handle = tree.durable.start("failing", {"word": "x"}, queue="other")
+    tree.until(handle, "failed", timeout=60)
+    wait_until(
+        lambda: sum(each["failed"] for each in tree.workers("other")) == before + 1,
+        what="its failure",
+    )
+    assert sum(each["done"] for each in tree.workers("other")) > before
+    wait_until(lambda: "1 failed</span>" in site.page("/processes"), what="it on the page")
+    text = site.page("/processes?view=picture")
+    pids = [each["pid"] for each in tree.workers("other")]
+    assert all(re.search(rf"worker \d, pid {pid}, up", text) for pid in pids)
+    assert "permanent, 30 s to stop" in text
+    assert "one for one; beyond the budget ever more slowly" in text
+
+
+def test_what_a_process_printed_before_it_died_is_with_its_ghost_and_in_the_log(site, tree):
+    handle = tree.durable.start("dying", {})
+    tree.until(handle, "failed", timeout=90)
+    wait_until(lambda: "last words of it" in site.page("/processes/log"), what="the log")
+    (life,) = tree.sql(
+        "UPDATE {s}.process_lives SET ended_at = now() WHERE step = 'fall' RETURNING pid"
+    )
+    page = site.page("/processes")
+    ghost = re.search(
+        rf'<tr class="ghost"(?:(?!</tr>).)*<s>{life["pid"]}</s>.*?</tr>', page, re.DOTALL
+    )
+    assert ghost is not None
+    assert "last words of it" in ghost[0]
+    lanes = site.page("/processes/lanes")
+    assert f"process {life['pid']}: " in lanes
+    assert "dying:fall, attempt 1 failed" in lanes
+
+
+def test_a_manager_that_gave_up_is_shown_as_an_escalation(postgres_dsn):
+    with (
+        fresh_schema(postgres_dsn) as schema,
+        running(
+            postgres_dsn, schema, workflows()[0], queues={"q": 1}, supervisor={"max_restarts": 0}
+        ) as tree,
+        served(postgres_dsn, schema) as site,
+    ):
+        manager = tree.child("queue q")
+        kill(manager["children"][0]["pid"], signal.SIGSEGV)
+        tree.replaced("queue q", manager["pid"])
+        wait_until(lambda: ">escalated</span>" in site.page("/processes"), what="the escalation")
+        log = "/processes/log?path=queue%20q"
+        wait_until(lambda: "workers died too often" in site.page(log), what="its reason")

@@ -33,6 +33,7 @@ def test_an_address_is_written_as_it_was_read():
         "id": "01a2031b",
         "parent": PARENT,
         "contains": '{"a": 1}',
+        "context": "paid=true",
         "stuck": "10m",
         "retrying": "1",
         "children": "1",
@@ -49,6 +50,7 @@ def test_what_an_address_says_that_is_nothing_is_left_out():
     assert wanted.query() == {"status": "running"}
     assert asked({"id": "12"}).problem
     assert asked({"contains": "{"}).problem
+    assert "object" in asked({"context": "[1]"}).problem
 
 
 def test_filters_become_what_the_database_is_asked():
@@ -62,7 +64,11 @@ def test_filters_become_what_the_database_is_asked():
     assert local.base.since == datetime(2026, 4, 1, 10, tzinfo=UTC)
 
 
-@given(st.dictionaries(st.sampled_from(["id", "status", "from", "contains", "queue"]), st.text()))
+@given(
+    st.dictionaries(
+        st.sampled_from(["id", "status", "from", "contains", "context", "queue"]), st.text()
+    )
+)
 def test_no_address_breaks_the_page(given_):
     asked(given_).facets(NOW).parameters()
 
@@ -149,6 +155,16 @@ def test_a_tree_becomes_rows_that_know_where_they_hang():
     ]  # fmt: skip
     assert rows[1].doing == "1 of 2 busy · paused"
     assert rows[2].guides == (True,)
+
+
+def test_where_executions_share_a_process_its_threads_are_shown():
+    running = [{"execution_id": "x", "workflow": "w", "step": "s"}] * 2
+    leaf = {"id": "1", "role": "worker", "status": "up", "execution_id": "x", "children": []}
+    manager = {"id": "queue a", "role": "queue_manager", "status": "up", "threads": 4}
+    shared, alone = leaf | {"executions": running}, leaf
+    rows = rows_of(manager | {"children": [shared, alone]})
+    assert [row.threads for row in rows] == ["4 each", "2 busy", ""]
+    assert rows[1].doing == "2 busy"
 
 
 @pytest.mark.parametrize(

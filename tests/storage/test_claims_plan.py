@@ -33,6 +33,7 @@ STEP: dict[str, object] = {
     "duration": 0.1,
     "cpu_seconds": 0.05,
     "peak_rss": 30_000_000,
+    "process": "0000000a:1",
     "result": None,
     "new_token": NOBODY,
 }

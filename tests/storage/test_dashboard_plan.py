@@ -1,6 +1,7 @@
 """The plans of the dashboard's lists: a page reads a page, whatever it is narrowed by."""
 
 import pytest
+from psycopg.types.json import Jsonb
 
 from durable_otp.dashboard.filters import asked
 from durable_otp.storage import dashboard
@@ -147,3 +148,40 @@ def test_a_search_among_what_lives_counts_what_lives(ask):
     found = ask(dashboard.search, facets, limit=50, among=6000)
     assert (found.rows, found.among) == ([], 6000)
     assert ask(dashboard.search, facets, limit=50, among=7000).after is None
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("given=1", True),
+        ("first=2", True),
+        ('{"first": 2, "given": 1}', True),
+        ("deep.in=5", True),
+        ("SNAPPED", True),
+        ("snapped=7", True),
+        ('"in": 5', True),
+        ("first=3", False),
+        ("given=1 first=9", False),
+        ("never said", False),
+    ],
+)
+def test_what_a_context_had_is_found_in_its_input_in_steps_and_in_snapshots(
+    tables, database, words, found
+):
+    mine, other = tables.add("completed", input={"given": 1}), tables.add("completed")
+    tables.add_step(mine, 1, changes=[["set", "first", 2], ["set", "deep", {"in": 5, "also": 6}]])
+    tables.add_step(mine, 2, changes=[["set", "first", 4]], snapshot={"snapped": 7})
+    tables.add_step(other, 1, changes=[["set", "else", 1]])
+    facets = asked({"context": words}).facets(None)  # type: ignore[arg-type]
+    assert facets.is_search
+    rows = database.run(dashboard.search, facets, limit=50).rows
+    assert [row["id"] for row in rows] == ([mine] if found else [])
+
+
+def test_the_codecs_of_inputs_are_known(tables, database):
+    plain = ({"$codec": "plain", "encoded": "e30="}, {"$codec": "x"}, ["$codec"], 7)
+    for value in plain:
+        tables.add(input=value if isinstance(value, dict | list) else Jsonb(value))
+    assert database.run(dashboard.encoded) == []
+    tables.add(input={"$codec": "veil", "encoded": "e30="})
+    assert database.run(dashboard.encoded) == ["veil"]

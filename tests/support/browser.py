@@ -74,7 +74,8 @@ class Browser:
     def said(self) -> str:
         """Return what the focused element says to a screen reader, roughly."""
         script = (
-            "const e = document.activeElement; return [e.getAttribute('aria-label') || '', "
+            "const e = document.activeElement; if (e === document.body) return '';"
+            "return [e.getAttribute('aria-label') || '', "
             "e.innerText || '', e.name || '', e.value || ''].join(' ')"
         )
         return str(self.driver.execute_script(script))
@@ -103,6 +104,16 @@ class Browser:
             for entry in self.driver.get_log("browser")
             if entry["level"] in ("SEVERE", "WARNING")
         ]
+
+    def orders(self) -> list[str]:
+        """Return where the page's forms and dialogs lead that change something."""
+        script = (
+            "return [...document.querySelectorAll('form[method=post]')].map(f => f.action)"
+            ".concat([...document.querySelectorAll('[data-dialog]')].map(b => b.innerText))"
+        )
+        here = self.driver.current_url
+        found = [str(each) for each in self.driver.execute_script(script)]
+        return [each for each in found if each != here and not each.endswith("/logout")]
 
     def is_wider_than_its_window(self) -> bool:
         """Return whether the page itself scrolls sideways."""

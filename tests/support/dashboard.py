@@ -1,6 +1,8 @@
 """A dashboard as a browser meets it: served on a port of its own, over a real tree."""
 
+import os
 import re
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -41,7 +43,9 @@ ASKED: dict[str, dict[str, Any]] = {
 
 def workflows() -> list[Workflow]:
     """Return what the tests run: one that asks, one that fails, one of every kind of node."""
-    return [_asking(), _failing(), _shapes(), _waiting(), _calling(), _typed()]
+    return [
+        _asking(), _failing(), _shapes(), _waiting(), _calling(), _typed(), _dying()
+    ]  # fmt: skip
 
 
 class Size(Enum):
@@ -155,6 +159,17 @@ def _waiting() -> Workflow:
         pass
 
     return waiting
+
+
+def _dying() -> Workflow:
+    dying = Workflow("dying", max_crashes=1)
+
+    @dying.step
+    def fall(ctx):
+        print("last words of it")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    return dying
 
 
 def _calling() -> Workflow:

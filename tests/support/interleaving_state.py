@@ -11,7 +11,7 @@ from tests.support.tables import HOLDER, Tables
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 TABLES = {
     "workflow_executions": "started_at, locked_at, inserted_at, updated_at, completed_at",
-    "step_executions": "id, started_at, completed_at, duration_ms, cpu_seconds, peak_rss",
+    "step_executions": "id, started_at, completed_at, duration_ms, cpu_seconds, peak_rss, process",
     "waits": "id, created_at, answered_at, due_at",
     "events": "id, sent_at, consumed_at, number",
     "pending_inputs": "id, wait_id, created_at, completed_at, timeout_at, answer_id",

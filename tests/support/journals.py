@@ -187,7 +187,7 @@ def _plain(fields: dict[str, Any]) -> dict[str, Any]:
     blurred = {
         name: (value is not None) if name.endswith(("_at", "_id", "_ms", "_by")) else value
         for name, value in fields.items()
-        if name not in ("id", "cpu_seconds", "peak_rss")  # which only a worker measures
+        if name not in ("id", "cpu_seconds", "peak_rss", "process")  # which only a worker measures
     }
     blurred["error"] = _error(fields["error"])
     return blurred

@@ -31,7 +31,7 @@ def test_the_fields_are_the_contracts():
     )
     assert names(StepExecution) == (
         "id path name type visit attempt status output error logs started_at completed_at "
-        "duration_ms is_compensation compensation_for child_id cpu_seconds peak_rss"
+        "duration_ms is_compensation compensation_for child_id cpu_seconds peak_rss process"
     )
     assert names(QueueStats) == (
         "queue pending scheduled running waiting completed failed cancelled compensating "

@@ -59,3 +59,14 @@ def test_another_registrar_goes_on_where_the_one_before_was():
     assert Lives([life]).seen([UP]) == []
     dead, born = Lives([life]).seen([replace(UP, pid=12, last_exit="killed")])
     assert (dead.id, dead.reason, born.pid) == (life.id, "killed", 12)
+
+
+def test_what_a_worker_died_at_is_what_its_manager_says_though_nobody_saw_it_there():
+    lives = Lives()
+    lives.seen([UP])
+    at = {"execution_id": "x", "step": "s"}
+    dead, _ = lives.seen([replace(UP, pid=12, last_exit="killed", died_at=at)])
+    assert (dead.execution_id, dead.step) == ("x", "s")
+    (left,) = lives.seen([])
+    assert left.reason == "taken off the tree"
+    assert left.execution_id == UP.execution_id

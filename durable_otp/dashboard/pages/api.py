@@ -14,6 +14,7 @@ from durable_otp.dashboard.finding import found
 from durable_otp.dashboard.guard import Refused
 from durable_otp.dashboard.json_view import redacted
 from durable_otp.dashboard.pages.doctor import findings
+from durable_otp.dashboard.pages.executions import encoded
 from durable_otp.dashboard.rendering import console_of
 from durable_otp.runtime.queue_view import queue_views
 from durable_otp.storage import dashboard, lives
@@ -75,11 +76,13 @@ def _workflow(request: Request) -> Any:
 def _executions(request: Request) -> Any:
     console, given = console_of(request), dict(request.query_params)
     after, limit = given.pop("after", None), _limit(given.pop("limit", str(SHOWN)))
-    facets = asked_exactly(given).facets(console.run(dashboard.now))
+    wanted = asked_exactly(given)
+    facets = wanted.facets(console.run(dashboard.now))
     part = found(console, facets, limit=limit, after=after)
     rows = [{key: row[key] for key in row if key != "now"} for row in part.rows]
     looked = {"among": part.among, "about": part.about, "back_to": part.back_to}
-    return {"executions": rows, "after": part.after, "searched": looked if part.among else None}
+    answer = {"executions": rows, "after": part.after, "searched": looked if part.among else None}
+    return answer | {"not_searched": encoded(console, wanted)}
 
 
 def _limit(text: str) -> int:

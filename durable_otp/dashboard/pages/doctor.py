@@ -10,13 +10,16 @@ from durable_otp.dashboard.console import Console
 from durable_otp.dashboard.rendering import console_of, render
 from durable_otp.runtime.queue_view import managers_of
 from durable_otp.storage.diagnosis import Bounds
+from durable_otp.storage.server_limits import database_health
 
 SILENCES = 2
 
 
 def doctor(request: Request) -> Response:
     """Show what is stuck, lost, late or misconfigured."""
-    return render(request, "doctor.html", findings=findings(console_of(request)))
+    console = console_of(request)
+    facts, tables = console.kept("health", lambda: console.run(database_health), seconds=5.0)
+    return render(request, "doctor.html", findings=findings(console), facts=facts, tables=tables)
 
 
 def findings(console: Console) -> list[Finding]:

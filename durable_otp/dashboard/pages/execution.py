@@ -10,6 +10,7 @@ from durable_otp.client.bulk import CANCELLABLE, RETRYABLE
 from durable_otp.dashboard.console import Console
 from durable_otp.dashboard.flow import flow
 from durable_otp.dashboard.json_view import text_of
+from durable_otp.dashboard.lanes import places_of
 from durable_otp.dashboard.rendering import console_of, go, render
 from durable_otp.dashboard.timeline import timeline, wait_words
 from durable_otp.dashboard.why import why
@@ -18,7 +19,9 @@ from durable_otp.runtime.queue_view import queue_views
 from durable_otp.storage import dashboard
 from durable_otp.storage.dashboard import MOST_LOG_LINES
 from durable_otp.storage.identity import is_id
+from durable_otp.storage.processes import Process
 from durable_otp.workflow.execution import Execution
+from durable_otp.workflow.json_form import encode
 from durable_otp.workflow.state import FINAL, State
 
 TABS = ("summary", "flow", "timeline", "logs", "data", "history", "events", "family")
@@ -113,7 +116,14 @@ def _flow(request: Request, found: Execution, facts: dict[str, Any]) -> dict[str
 
 def _timeline(request: Request, found: Execution, facts: dict[str, Any]) -> dict[str, Any]:
     waits = console_of(request).run(dashboard.waits_of, found.id)
-    return {"timeline": timeline(found, waits, facts["family"], facts["now"])}
+    drawn = timeline(found, waits, facts["family"], facts["now"])
+    return {"timeline": drawn, "places": _places(request)}
+
+
+def _places(request: Request) -> dict[str, Process]:
+    """Return the workers that live, by what they are called in the rows of their attempts."""
+    console = console_of(request)
+    return places_of(console.kept("nodes", console.nodes))
 
 
 def _logs(request: Request, found: Execution, _: dict[str, Any]) -> dict[str, Any]:
@@ -156,7 +166,13 @@ def _history(request: Request, found: Execution, _: dict[str, Any]) -> dict[str,
     if given.isdigit():
         at = int(given)
     first = (at if 0 <= at < len(steps) else max(0, len(steps) - 1)) // ATTEMPTS * ATTEMPTS
-    return {"shown": steps[first : first + ATTEMPTS], "first": first, "attempts": ATTEMPTS}
+    shown = {"shown": steps[first : first + ATTEMPTS], "first": first, "attempts": ATTEMPTS}
+    return shown | {"places": _places(request)}
+
+
+def _data(_request: Request, found: Execution, _: dict[str, Any]) -> dict[str, Any]:
+    values = {"input": found.input, "context": found.context}
+    return {"sizes": {name: len(encode(value)) for name, value in values.items()}}
 
 
 def _nothing(_request: Request, _found: Execution, _facts: dict[str, Any]) -> dict[str, Any]:
@@ -177,7 +193,7 @@ _ASKED = {
     "flow": _flow,
     "timeline": _timeline,
     "logs": _logs,
-    "data": _nothing,
+    "data": _data,
     "history": _history,
     "events": _events,
     "family": _nothing,

@@ -40,12 +40,20 @@ def executions(request: Request) -> Response:
         rows=part.rows,
         after=after,
         wanted=wanted,
+        encoded=encoded(console, wanted),
         count=count,
         ranges=list(RANGES),
         stuck=list(STUCK),
         workflows=console.kept("names", lambda: console.run(dashboard.workflow_names), seconds=5.0),
         verbs={verb: fitting(verb, wanted.statuses) for verb in VERBS},
     )
+
+
+def encoded(console: Console, wanted: Asked) -> list[str]:
+    """Return the codecs that hide from a search what it looks for; none where none is made."""
+    if not (wanted.contains or wanted.context):
+        return []
+    return console.kept("encoded", lambda: console.run(dashboard.encoded), seconds=5.0)
 
 
 def _count(console: Console, wanted: Asked, facets: Facets, part: Found) -> Count | None:

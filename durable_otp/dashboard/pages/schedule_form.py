@@ -12,6 +12,7 @@ from starlette.routing import Route
 from durable_otp.dashboard.actions import Done, Order, action
 from durable_otp.dashboard.filters import instant
 from durable_otp.dashboard.form_values import json_of
+from durable_otp.dashboard.guard import Refused
 from durable_otp.dashboard.json_view import restored, text_of
 from durable_otp.dashboard.rendering import console_of, render
 from durable_otp.storage import dashboard
@@ -27,6 +28,8 @@ _NEW = {"timezone": "UTC", "catch_up": "one", "overlap": "allow", "jitter": "0",
 
 def form(request: Request) -> Response:
     """Show the form of a schedule, new or not, with what was typed before if it was refused."""
+    if not request.scope["session"].person.may_act:
+        raise Refused("Operators make and change schedules; you may look at them.")
     console = console_of(request)
     name = request.path_params.get("name")
     kept = _NEW if name is None else _typed(console.client.get_schedule(name))

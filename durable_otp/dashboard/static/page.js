@@ -15,7 +15,7 @@
   const badge = document.getElementById("link");
   const live = document.querySelector("[data-topics]");
   const every = Number(live?.dataset.every ?? 700);
-  let stream, timer, poll, last = 0, missed = false, paused = false;
+  let stream, timer, poll, fallback, last = 0, missed = false, paused = false;
   const show = (state, words) => { if (badge) { badge.dataset.state = state; badge.textContent = words; } };
   const refresh = () => {
     clearTimeout(timer);
@@ -29,13 +29,13 @@
   const listen = () => {
     if (!live || stream || paused) return;
     stream = new EventSource(`${meta("base")}/live?topics=${encodeURIComponent(live.dataset.topics)}`);
-    stream.addEventListener("open", () => { show("live", "live"); if (missed) refresh(); missed = true; });
+    stream.addEventListener("open", () => { clearInterval(fallback); fallback = undefined; show("live", "live"); if (missed) refresh(); missed = true; });
     stream.addEventListener("change", refresh);
-    stream.addEventListener("error", () => show("lost", "reconnecting"));
+    stream.addEventListener("error", () => { show("lost", "reconnecting"); fallback ??= setInterval(refresh, 30_000); });
     const seconds = Number(live.dataset.poll ?? 0);
     if (seconds) poll = setInterval(() => { if (document.getElementById("live")?.dataset.poll) refresh(); }, seconds * 1000);
   };
-  const hush = (words) => { stream?.close(); stream = undefined; clearInterval(poll); show("paused", words); };
+  const hush = (words) => { stream?.close(); stream = undefined; clearInterval(poll); clearInterval(fallback); fallback = undefined; show("paused", words); };
   document.addEventListener("visibilitychange", () => (document.hidden ? hush("paused") : listen()));
   addEventListener("pagehide", () => stream?.close());
   addEventListener("pageshow", (event) => { if (event.persisted) { stream = undefined; listen(); } });
@@ -76,6 +76,12 @@
   setInterval(() => { if (!document.hidden) tick(); }, 1000);
   document.body.addEventListener("htmx:afterSettle", () => { tick(); follow(); });
 
+  // --- where we are is seen on a strip that scrolls, too
+  for (const here of all(":is(.side nav, .tabs) [aria-current]")) {
+    const strip = here.closest("nav"), place = here.getBoundingClientRect(), room = strip.getBoundingClientRect();
+    strip.scrollLeft += place.left + place.width / 2 - room.left - room.width / 2;
+  }
+
   // --- theme
   document.getElementById("theme")?.addEventListener("click", () => {
     const root = document.documentElement;
@@ -90,8 +96,8 @@
     if (opener) { event.preventDefault(); document.getElementById(opener.dataset.dialog)?.showModal(); }
     if (event.target.closest("[data-close]")) event.target.closest("dialog")?.close();
     if (event.target.closest("[data-refresh]")) refresh();
-    const copy = event.target.closest("[data-copy]");
-    if (copy) navigator.clipboard?.writeText(copy.dataset.copy).then(() => { copy.textContent = "copied"; });
+    const copy = event.target.closest("[data-copy], [data-copy-of]");
+    if (copy) navigator.clipboard?.writeText(copy.dataset.copy ?? document.getElementById(copy.dataset.copyOf).innerText).then(() => { copy.textContent = "copied"; });
     const another = event.target.closest("[data-another]");
     if (another) {
       const rows = all("[data-row]", another.closest("[data-rows]"));

@@ -16,16 +16,16 @@ FOR UPDATE OF e SKIP LOCKED;
 INSERT INTO durable.step_executions
     (id, execution_id, position, path, name, type, visit, attempt, status, output, changes,
      snapshot, results, next_path, jumps, compensation, logs, started_at, completed_at, duration_ms,
-     cpu_seconds, peak_rss)
+     cpu_seconds, peak_rss, process)
 SELECT step_id, execution_id, position, path, name, type, visit, attempt, 'completed', output,
        changes, snapshot, results, next_path, jumps, compensation, logs,
        durable.now() - make_interval(secs => duration), durable.now(),
-       least(duration * 1000, 2147483647)::integer, cpu_seconds, peak_rss
+       least(duration * 1000, 2147483647)::integer, cpu_seconds, peak_rss, process
 FROM json_to_recordset(%(rows)s::json) AS given (
     step_id uuid, execution_id uuid, position integer, path text, name text, type text,
     visit integer, attempt integer, output jsonb, changes jsonb, snapshot jsonb, results jsonb,
     next_path text, jumps integer, compensation text, logs jsonb, duration double precision,
-    cpu_seconds real, peak_rss bigint)
+    cpu_seconds real, peak_rss bigint, process text)
 ON CONFLICT DO NOTHING;
 
 -- name: complete_batch

@@ -61,14 +61,14 @@ ORDER BY n.completed_at DESC, n.position DESC, n.id DESC;
 INSERT INTO durable.step_executions
     (id, execution_id, position, path, name, type, visit, attempt, status, output, error,
      is_compensation, compensation_for, compensation, logs, started_at, completed_at, duration_ms,
-     cpu_seconds, peak_rss)
+     cpu_seconds, peak_rss, process)
 SELECT %(step_id)s::uuid, held.id, %(position)s::integer, %(path)s, %(name)s, %(type)s,
        %(visit)s::integer, %(attempt)s::integer,
        CASE WHEN %(error)s::jsonb IS NULL THEN 'completed' ELSE 'failed' END, %(output)s::jsonb,
        %(error)s::jsonb, true, %(path)s, CASE WHEN %(gave_up)s THEN %(name)s END, %(logs)s::jsonb,
        durable.now() - make_interval(secs => %(duration)s), durable.now(),
        least(%(duration)s * 1000, 2147483647)::integer,
-       %(cpu_seconds)s::real, %(peak_rss)s::bigint
+       %(cpu_seconds)s::real, %(peak_rss)s::bigint, %(process)s
 FROM (SELECT e.id FROM durable.workflow_executions e
       WHERE e.id = %(id)s::uuid AND e.lock_token = %(lock_token)s::uuid AND e.status = 'compensating'
       FOR SHARE) AS held
@@ -89,13 +89,13 @@ WITH held AS (
 )
 INSERT INTO durable.step_executions
     (id, execution_id, position, path, name, type, visit, attempt, status, error, is_compensation,
-     compensation_for, logs, started_at, completed_at, duration_ms, cpu_seconds, peak_rss)
+     compensation_for, logs, started_at, completed_at, duration_ms, cpu_seconds, peak_rss, process)
 SELECT %(step_id)s::uuid, held.id, %(position)s::integer, %(path)s, %(name)s, %(type)s,
        %(visit)s::integer, %(attempt)s::integer,
        'failed', %(error)s::jsonb, true, %(path)s, %(logs)s::jsonb,
        durable.now() - make_interval(secs => %(duration)s), durable.now(),
        least(%(duration)s * 1000, 2147483647)::integer,
-       %(cpu_seconds)s::real, %(peak_rss)s::bigint
+       %(cpu_seconds)s::real, %(peak_rss)s::bigint, %(process)s
 FROM held
 RETURNING execution_id::text AS id, 'compensating' AS status, NULL::text AS parent_id;
 

@@ -1,4 +1,4 @@
--- What the dashboard's pages ask. Nothing here locks; the audit alone writes.
+-- What the dashboard's pages ask. Nothing here locks or writes.
 
 -- name: dashboard_patience
 -- A page that takes longer says so instead of keeping the server busy. What follows is planned for the
@@ -11,7 +11,8 @@ SELECT set_config('statement_timeout', %(milliseconds)s::text, true),
 -- A page in the order of (inserted_at, id), newest first; see `list_newest` for why in two parts. What
 -- lives is looked for only as far back as what has ended fills the page: however many live, those of
 -- another name are not read. If it does not, then what lives is found with `living` only. Nothing is
--- from before the horizons.
+-- from before the horizons. What a context had is looked for a key at a time: in the input, in what steps
+-- have set, and in the snapshots.
 WITH ended AS MATERIALIZED (
     SELECT found.id, found.inserted_at
     FROM unnest(%(statuses)s::text[]) AS wanted (status)
@@ -30,6 +31,22 @@ WITH ended AS MATERIALIZED (
           AND (%(error)s::text IS NULL OR e.error ->> 'type' = %(error)s)
           AND (%(contains)s::jsonb IS NULL OR e.input @> %(contains)s::jsonb)
           AND (%(text)s::text IS NULL OR position(lower(%(text)s) IN lower(e.input::text)) > 0)
+          AND (%(context)s::jsonb IS NULL OR NOT EXISTS (
+                   SELECT FROM jsonb_each(%(context)s::jsonb) AS asked (key, value)
+                   WHERE coalesce(e.input @> jsonb_build_object(asked.key, asked.value), false)
+                             IS FALSE
+                     AND NOT EXISTS (
+                         SELECT FROM durable.step_executions s
+                         WHERE s.execution_id = e.id
+                           AND (s.changes @> jsonb_build_array(
+                                    jsonb_build_array('set', asked.key, asked.value))
+                                OR s.snapshot @> jsonb_build_object(asked.key, asked.value)))))
+          AND (%(context_text)s::text IS NULL
+               OR position(lower(%(context_text)s) IN lower(e.input::text)) > 0 OR EXISTS (
+                   SELECT FROM durable.step_executions s
+                   WHERE s.execution_id = e.id AND (
+                       position(lower(%(context_text)s) IN lower(s.changes::text)) > 0
+                       OR position(lower(%(context_text)s) IN lower(s.snapshot::text)) > 0)))
           AND NOT %(retrying)s AND %(stuck_for)s::double precision IS NULL
           AND (%(after)s::uuid IS NULL
                OR (e.inserted_at, e.id) < (%(after_inserted_at)s::timestamptz, %(after)s::uuid))
@@ -65,6 +82,22 @@ WITH ended AS MATERIALIZED (
           AND (%(error)s::text IS NULL OR e.error ->> 'type' = %(error)s)
           AND (%(contains)s::jsonb IS NULL OR e.input @> %(contains)s::jsonb)
           AND (%(text)s::text IS NULL OR position(lower(%(text)s) IN lower(e.input::text)) > 0)
+          AND (%(context)s::jsonb IS NULL OR NOT EXISTS (
+                   SELECT FROM jsonb_each(%(context)s::jsonb) AS asked (key, value)
+                   WHERE coalesce(e.input @> jsonb_build_object(asked.key, asked.value), false)
+                             IS FALSE
+                     AND NOT EXISTS (
+                         SELECT FROM durable.step_executions s
+                         WHERE s.execution_id = e.id
+                           AND (s.changes @> jsonb_build_array(
+                                    jsonb_build_array('set', asked.key, asked.value))
+                                OR s.snapshot @> jsonb_build_object(asked.key, asked.value)))))
+          AND (%(context_text)s::text IS NULL
+               OR position(lower(%(context_text)s) IN lower(e.input::text)) > 0 OR EXISTS (
+                   SELECT FROM durable.step_executions s
+                   WHERE s.execution_id = e.id AND (
+                       position(lower(%(context_text)s) IN lower(s.changes::text)) > 0
+                       OR position(lower(%(context_text)s) IN lower(s.snapshot::text)) > 0)))
           AND (NOT %(retrying)s OR e.crashes > 0 OR (e.begun ->> 'attempt')::integer > 1 OR EXISTS (
                    SELECT FROM durable.step_executions s
                    WHERE s.execution_id = e.id AND s.status = 'failed'))
@@ -88,6 +121,14 @@ SELECT e.id::text, e.workflow, e.version, e.status, e.queue, e.priority,
 FROM durable.workflow_executions e
 WHERE e.id = ANY (ARRAY(SELECT page.id FROM page))
 ORDER BY e.inserted_at DESC, e.id DESC;
+
+-- name: dashboard_encoded
+-- The codecs of the newest inputs, as far as they are encoded: nobody can search those.
+SELECT DISTINCT newest.input ->> '$codec' AS name
+FROM (SELECT e.input FROM durable.workflow_executions e ORDER BY e.id DESC LIMIT %(most)s) AS newest
+WHERE jsonb_typeof(newest.input) = 'object' AND newest.input ? '$codec' AND newest.input ? 'encoded'
+  AND newest.input ->> '$codec' <> 'plain'
+ORDER BY 1;
 
 -- name: dashboard_horizon
 -- The last of the newest `most` that a search would look at, by what there is an index for; nothing when
@@ -356,18 +397,3 @@ ORDER BY wanted.name, last.slot;
 
 -- name: dashboard_now
 SELECT durable.now() AS now;
-
--- name: dashboard_audit
--- Somebody did something on a page, or tried to.
-INSERT INTO durable.dashboard_audit (id, at, actor, action, target, detail, outcome)
-VALUES (%(id)s::uuid, durable.now(), %(actor)s, %(action)s, %(target)s, %(detail)s::jsonb,
-        %(outcome)s)
-ON CONFLICT (id) DO NOTHING;
-
--- name: dashboard_audited
-SELECT id::text, at, actor, action, target, detail, outcome
-FROM durable.dashboard_audit
-WHERE (%(after)s::uuid IS NULL OR (at, id) < (
-    SELECT a.at, a.id FROM durable.dashboard_audit a WHERE a.id = %(after)s::uuid))
-ORDER BY at DESC, id DESC
-LIMIT %(limit)s;

@@ -43,7 +43,7 @@ WITH source AS (
     FROM forked
     JOIN durable.step_executions s ON s.execution_id = %(id)s::uuid
     CROSS JOIN LATERAL jsonb_populate_record(s, jsonb_build_object(
-        'id', gen_random_uuid(), 'execution_id', forked.id, 'compensation',
+        'id', gen_random_uuid(), 'execution_id', forked.id, 'process', NULL, 'compensation',
         CASE WHEN NOT EXISTS (
             SELECT FROM durable.step_executions undone
             WHERE undone.execution_id = s.execution_id AND undone.path = s.path

@@ -51,14 +51,14 @@ ORDER BY ordinal;
 INSERT INTO durable.step_executions
     (id, execution_id, position, path, name, type, visit, attempt, status, output, changes, snapshot,
      results, next_path, jumps, compensation, logs, started_at, completed_at, duration_ms,
-     cpu_seconds, peak_rss)
+     cpu_seconds, peak_rss, process)
 SELECT %(step_id)s::uuid, held.id, %(position)s::integer, %(path)s, %(name)s, %(type)s,
        %(visit)s::integer, %(attempt)s::integer, 'completed', %(output)s::jsonb,
        %(changes)s::jsonb, %(snapshot)s::jsonb, %(results)s::jsonb,
        %(next_path)s, %(jumps)s, %(compensation)s, %(logs)s::jsonb,
        durable.now() - make_interval(secs => %(duration)s), durable.now(),
        least(%(duration)s * 1000, 2147483647)::integer,
-       %(cpu_seconds)s::real, %(peak_rss)s::bigint
+       %(cpu_seconds)s::real, %(peak_rss)s::bigint, %(process)s
 FROM (SELECT e.id FROM durable.workflow_executions e
       WHERE e.id = %(id)s::uuid AND e.lock_token = %(lock_token)s::uuid AND e.status = 'running'
       FOR SHARE) AS held
@@ -81,14 +81,14 @@ WITH done AS (
     INSERT INTO durable.step_executions
         (id, execution_id, position, path, name, type, visit, attempt, status, output, changes,
          snapshot, results, next_path, jumps, compensation, logs, started_at, completed_at,
-         duration_ms, cpu_seconds, peak_rss)
+         duration_ms, cpu_seconds, peak_rss, process)
     SELECT %(step_id)s::uuid, done.id, %(position)s::integer, %(path)s, %(name)s, %(type)s,
            %(visit)s::integer, %(attempt)s::integer, 'completed', %(output)s::jsonb,
            %(changes)s::jsonb, %(snapshot)s::jsonb, %(results)s::jsonb, NULL, %(jumps)s::integer,
            %(compensation)s, %(logs)s::jsonb,
            durable.now() - make_interval(secs => %(duration)s), durable.now(),
            least(%(duration)s * 1000, 2147483647)::integer,
-           %(cpu_seconds)s::real, %(peak_rss)s::bigint
+           %(cpu_seconds)s::real, %(peak_rss)s::bigint, %(process)s
     FROM done
 )
 SELECT id::text, parent_id::text, CASE WHEN watched THEN pg_notify('durable:done', id::text) END
@@ -100,12 +100,12 @@ FROM done;
 -- An attempt failed and the next follows in the same worker.
 INSERT INTO durable.step_executions
     (id, execution_id, position, path, name, type, visit, attempt, status, error, logs, started_at,
-     completed_at, duration_ms, cpu_seconds, peak_rss)
+     completed_at, duration_ms, cpu_seconds, peak_rss, process)
 SELECT %(step_id)s::uuid, held.id, %(position)s::integer, %(path)s, %(name)s, %(type)s,
        %(visit)s::integer, %(attempt)s::integer, 'failed', %(error)s::jsonb, %(logs)s::jsonb,
        durable.now() - make_interval(secs => %(duration)s), durable.now(),
        least(%(duration)s * 1000, 2147483647)::integer,
-       %(cpu_seconds)s::real, %(peak_rss)s::bigint
+       %(cpu_seconds)s::real, %(peak_rss)s::bigint, %(process)s
 FROM (SELECT e.id FROM durable.workflow_executions e
       WHERE e.id = %(id)s::uuid AND e.lock_token = %(lock_token)s::uuid AND e.status = 'running'
       FOR SHARE) AS held
@@ -128,12 +128,12 @@ WITH held AS (
 )
 INSERT INTO durable.step_executions
     (id, execution_id, position, path, name, type, visit, attempt, status, error, logs, started_at,
-     completed_at, duration_ms, cpu_seconds, peak_rss)
+     completed_at, duration_ms, cpu_seconds, peak_rss, process)
 SELECT %(step_id)s::uuid, held.id, %(position)s::integer, %(path)s, %(name)s, %(type)s,
        %(visit)s::integer, %(attempt)s::integer, 'failed', %(error)s::jsonb, %(logs)s::jsonb,
        durable.now() - make_interval(secs => %(duration)s), durable.now(),
        least(%(duration)s * 1000, 2147483647)::integer,
-       %(cpu_seconds)s::real, %(peak_rss)s::bigint
+       %(cpu_seconds)s::real, %(peak_rss)s::bigint, %(process)s
 FROM held
 RETURNING id;
 
@@ -165,12 +165,12 @@ WITH held AS MATERIALIZED (
 ), attempt AS (
     INSERT INTO durable.step_executions
         (id, execution_id, position, path, name, type, visit, attempt, status, error, logs,
-         started_at, completed_at, duration_ms, cpu_seconds, peak_rss)
+         started_at, completed_at, duration_ms, cpu_seconds, peak_rss, process)
     SELECT %(step_id)s::uuid, done.id, %(position)s::integer, %(path)s, %(name)s, %(type)s,
            %(visit)s::integer, %(attempt)s::integer, 'failed', %(error)s::jsonb, %(logs)s::jsonb,
            durable.now() - make_interval(secs => %(duration)s), durable.now(),
            least(%(duration)s * 1000, 2147483647)::integer,
-           %(cpu_seconds)s::real, %(peak_rss)s::bigint
+           %(cpu_seconds)s::real, %(peak_rss)s::bigint, %(process)s
     FROM done
     WHERE %(attempt)s::integer IS NOT NULL
 )

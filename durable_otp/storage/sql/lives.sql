@@ -45,6 +45,20 @@ WHERE (%(node_id)s::text IS NULL OR l.node_id = %(node_id)s)
 ORDER BY l.id DESC
 LIMIT %(limit)s;
 
+-- name: last_words
+-- What was printed last by those who died at a step: the logs of the attempt that their manager
+-- recorded for them, the one nearest to their end.
+SELECT dead.id::text, said.logs
+FROM unnest(%(ids)s::uuid[], %(execution_ids)s::uuid[], %(steps)s::text[], %(ends)s::timestamptz[])
+    AS dead (id, execution_id, step, ended_at)
+CROSS JOIN LATERAL (
+    SELECT s.logs FROM durable.step_executions s
+    WHERE s.execution_id = dead.execution_id AND s.path = dead.step AND s.status = 'failed'
+      AND s.process IS NULL
+    ORDER BY abs(extract(epoch FROM s.completed_at - dead.ended_at)), s.id
+    LIMIT 1
+) AS said;
+
 -- name: lives_just_ended
 SELECT l.id::text, l.node_id, l.path, l.role, l.queue, l.pid, l.restarts, l.started_at, l.ready_at,
        l.ended_at, l.reason, l.execution_id::text, l.step

@@ -73,6 +73,13 @@ FROM durable.nodes
 WHERE seen_at > durable.now() - make_interval(secs => node_timeout)
 ORDER BY hostname, started_at;
 
+-- name: silent_nodes
+-- The nodes that have not been heard of for longer than they said: lost, until they are given up.
+SELECT id, name, hostname, pid, tree, workflows, started_at, seen_at
+FROM durable.nodes
+WHERE seen_at <= durable.now() - make_interval(secs => node_timeout)
+ORDER BY seen_at DESC LIMIT 20;
+
 -- name: set_queue
 INSERT INTO durable.queues (queue, node_id, paused, concurrency, updated_at)
 VALUES (%(queue)s, %(node_id)s, coalesce(%(paused)s, false), %(concurrency)s, durable.now())

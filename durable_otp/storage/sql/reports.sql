@@ -22,8 +22,8 @@ SELECT status FROM durable.workflow_executions WHERE id = %(id)s::uuid;
 -- name: steps_of
 -- Every attempt, in the order in which they ended, and the workflow that each called last.
 SELECT s.id::text, s.path, s.name, s.type, s.visit, s.attempt, s.status, s.output, s.error, s.logs,
-       s.started_at, s.completed_at, s.duration_ms, s.cpu_seconds, s.peak_rss, s.is_compensation,
-       nullif(s.compensation_for, '') AS compensation_for,
+       s.started_at, s.completed_at, s.duration_ms, s.cpu_seconds, s.peak_rss, s.process,
+       s.is_compensation, nullif(s.compensation_for, '') AS compensation_for,
        coalesce(s.child_id, (
            SELECT child.id FROM durable.workflow_executions child
            WHERE child.parent_id = s.execution_id AND child.parent_path = s.path

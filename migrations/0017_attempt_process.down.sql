@@ -1,0 +1,1 @@
+ALTER TABLE durable.step_executions DROP COLUMN process;
