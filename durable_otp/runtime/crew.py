@@ -22,6 +22,7 @@ from durable_otp.runtime.settings import ManagerSettings
 from durable_otp.runtime.shared_worker import shared_worker
 from durable_otp.runtime.station import Left, Station
 from durable_otp.runtime.worker import worker
+from durable_otp.storage.processes import process_key
 from durable_otp.storage.server_limits import worker_processes
 
 SPARES = 1
@@ -295,8 +296,9 @@ class Crew:
             return
         if event.name == "started":
             child = self._supervisor.child(event.path)
+            process = child and process_key(self._settings.worker.node_id, child.pid)
             for station in mates:
-                station.child = child
+                station.child, station.process = child, process
                 station.executions, station.is_spent, station.is_relieved = 0, False, False
                 station.told = station.failures = 0
             self.known_workflows = event.facts["info"]["workflows"]

@@ -56,6 +56,8 @@ class Held:
     """Whether the kernel was killing for lack of memory when its worker was killed."""
     peak_rss: int | None = None
     """The most memory in bytes that its worker had held when it died, if it was its alone."""
+    process: str | None = None
+    """Which process it was handed to, as `storage.processes.process_key` names it."""
     condemned: Condemnation | None = None
     is_leaving: bool = False
     """Whether the body has taken the interrupt, and is in its `finally` blocks."""

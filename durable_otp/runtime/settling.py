@@ -291,6 +291,7 @@ def _crashed(held: Held, reason: ExitReason, first: str) -> LostAttempt:
         error=crash_error(held, reason),
         logs=held.output,
         peak_rss=held.peak_rss,
+        process=held.process,
     )
 
 
@@ -312,4 +313,5 @@ def _timed_out(held: Held, report: BegunReport) -> LostAttempt:
         error={"type": "step_timeout", "message": message, "stacktrace": None},
         logs=held.output,
         peak_rss=held.peak_rss,
+        process=held.process,
     )

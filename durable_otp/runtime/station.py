@@ -54,6 +54,8 @@ class Station:
     thread: int | None = None
     """Which thread of its worker stands here, from 0; None for one that has no others."""
     child: Child | None = None
+    process: str | None = None
+    """What its worker is called in the rows of its attempts."""
     hand: deque[Held] = field(default_factory=deque)
     executions: int = 0
     died_at: dict[str, Any] | None = None
@@ -90,6 +92,8 @@ class Station:
         if self.child is None:
             raise RuntimeError("nobody stands at this station")
         self.hand.extend(executions)
+        for held in executions:
+            held.process = self.process
         self.permits.grant(held.run for held in executions)
         orders = [_run(held) for held in executions]
         if self.thread is not None:

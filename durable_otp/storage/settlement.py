@@ -33,6 +33,8 @@ class LostAttempt:
     logs: Sequence[Mapping[str, Any]]
     peak_rss: int | None = None
     """The most memory in bytes that its process held, if that has ended."""
+    process: str | None = None
+    """Which process ran it, as `processes.process_key` names it."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,7 @@ def _parameters(execution_id: str, lock_token: str, attempt: LostAttempt) -> dic
         "error": json_text(attempt.error),
         "logs": json_text(list(attempt.logs)),
         "peak_rss": attempt.peak_rss,
+        "process": attempt.process,
     }
 
 

@@ -68,7 +68,7 @@ SELECT %(step_id)s::uuid, held.id, %(position)s::integer, %(path)s, %(name)s, %(
        %(error)s::jsonb, true, %(path)s, CASE WHEN %(gave_up)s THEN %(name)s END, %(logs)s::jsonb,
        durable.now() - make_interval(secs => %(duration)s), durable.now(),
        least(%(duration)s * 1000, 2147483647)::integer,
-       %(cpu_seconds)s::real, %(peak_rss)s::bigint, %(process)s
+       %(cpu_seconds)s::real, %(peak_rss)s::bigint, %(process)s::text
 FROM (SELECT e.id FROM durable.workflow_executions e
       WHERE e.id = %(id)s::uuid AND e.lock_token = %(lock_token)s::uuid AND e.status = 'compensating'
       FOR SHARE) AS held
@@ -95,7 +95,7 @@ SELECT %(step_id)s::uuid, held.id, %(position)s::integer, %(path)s, %(name)s, %(
        'failed', %(error)s::jsonb, true, %(path)s, %(logs)s::jsonb,
        durable.now() - make_interval(secs => %(duration)s), durable.now(),
        least(%(duration)s * 1000, 2147483647)::integer,
-       %(cpu_seconds)s::real, %(peak_rss)s::bigint, %(process)s
+       %(cpu_seconds)s::real, %(peak_rss)s::bigint, %(process)s::text
 FROM held
 RETURNING execution_id::text AS id, 'compensating' AS status, NULL::text AS parent_id;
 
@@ -170,7 +170,7 @@ WITH held AS MATERIALIZED (
     INSERT INTO durable.step_executions
         (id, execution_id, position, path, name, type, visit, attempt, status, error,
          is_compensation, compensation_for, compensation, logs, started_at, completed_at,
-         duration_ms, peak_rss)
+         duration_ms, peak_rss, process)
     SELECT %(step_id)s::uuid, counted.id, counted.position + 1, %(path)s, %(name)s, 'compensation',
            %(visit)s::integer, greatest(%(attempt)s::integer, counted.attempt), 'failed',
            %(error)s::jsonb, true, %(path)s,
@@ -178,7 +178,8 @@ WITH held AS MATERIALIZED (
            CASE WHEN counted.attempt <= %(attempt)s THEN %(logs)s::jsonb ELSE '[]' END,
            durable.now() - make_interval(secs => lasted.seconds), durable.now(),
            least(lasted.seconds * 1000, 2147483647)::integer,
-           CASE WHEN counted.attempt <= %(attempt)s THEN %(peak_rss)s::bigint END
+           CASE WHEN counted.attempt <= %(attempt)s THEN %(peak_rss)s::bigint END,
+           CASE WHEN counted.attempt <= %(attempt)s THEN %(process)s::text END
     FROM counted
     CROSS JOIN LATERAL (
         SELECT CASE WHEN counted.attempt <= %(attempt)s THEN %(duration)s::float8 ELSE 0 END
@@ -220,12 +221,12 @@ WITH held AS MATERIALIZED (
     INSERT INTO durable.step_executions
         (id, execution_id, position, path, name, type, visit, attempt, status, error,
          is_compensation, compensation_for, compensation, logs, started_at, completed_at,
-         duration_ms, peak_rss)
+         duration_ms, peak_rss, process)
     SELECT %(step_id)s::uuid, settled.id, settled.position + 1, %(path)s, %(name)s, 'compensation',
            %(visit)s::integer, %(attempt)s::integer, 'failed', %(error)s::jsonb, true, %(path)s,
            CASE WHEN %(delay)s::double precision IS NULL THEN %(name)s END, %(logs)s::jsonb,
            durable.now() - make_interval(secs => %(duration)s), durable.now(),
-           least(%(duration)s * 1000, 2147483647)::integer, %(peak_rss)s::bigint
+           least(%(duration)s * 1000, 2147483647)::integer, %(peak_rss)s::bigint, %(process)s::text
     FROM settled
     WHERE NOT settled.finished
 )

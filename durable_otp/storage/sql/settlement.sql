@@ -61,14 +61,15 @@ WITH held AS MATERIALIZED (
 ), attempt AS (
     INSERT INTO durable.step_executions
         (id, execution_id, position, path, name, type, visit, attempt, status, error, logs, started_at,
-         completed_at, duration_ms, peak_rss)
+         completed_at, duration_ms, peak_rss, process)
     SELECT %(step_id)s::uuid, settled.id, settled.position + 1, %(path)s, %(name)s, %(type)s,
            %(visit)s::integer, greatest(%(attempt)s::integer, before.attempts + 1),
            'failed', %(error)s::jsonb,
            CASE WHEN before.attempts < %(attempt)s THEN %(logs)s::jsonb ELSE '[]' END,
            durable.now() - make_interval(secs => before.duration), durable.now(),
            least(before.duration * 1000, 2147483647)::integer,
-           CASE WHEN before.attempts < %(attempt)s THEN %(peak_rss)s::bigint END
+           CASE WHEN before.attempts < %(attempt)s THEN %(peak_rss)s::bigint END,
+           CASE WHEN before.attempts < %(attempt)s THEN %(process)s::text END
     FROM settled
     CROSS JOIN LATERAL (
         SELECT count(*)::integer AS attempts,
@@ -136,11 +137,11 @@ WITH held AS MATERIALIZED (
 ), attempt AS (
     INSERT INTO durable.step_executions
         (id, execution_id, position, path, name, type, visit, attempt, status, error, logs, started_at,
-         completed_at, duration_ms, peak_rss)
+         completed_at, duration_ms, peak_rss, process)
     SELECT %(step_id)s::uuid, settled.id, settled.position + 1, %(path)s, %(name)s, %(type)s,
            %(visit)s::integer, %(attempt)s::integer, 'failed', %(error)s::jsonb, %(logs)s::jsonb,
            durable.now() - make_interval(secs => %(duration)s), durable.now(),
-           least(%(duration)s * 1000, 2147483647)::integer, %(peak_rss)s::bigint
+           least(%(duration)s * 1000, 2147483647)::integer, %(peak_rss)s::bigint, %(process)s::text
     FROM settled
     WHERE NOT settled.finished
 )
