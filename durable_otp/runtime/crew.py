@@ -296,7 +296,7 @@ class Crew:
             return
         if event.name == "started":
             child = self._supervisor.child(event.path)
-            process = child and process_key(self._settings.worker.node_id, child.pid)
+            process = process_key(self._settings.worker.node_id, event.facts["pid"])
             for station in mates:
                 station.child, station.process = child, process
                 station.executions, station.is_spent, station.is_relieved = 0, False, False
