@@ -101,6 +101,7 @@ class _Undoing:
         number, failures = undo.recorded_attempts + 1, undo.failed_attempts + 1
         while True:
             attempt = Attempt(undo.position, undo.path, undo.compensation, TYPE, undo.visit, number)
+            self._journal.confirm()
             self._host.start_capture()
             started = monotonic()
             end = self._attempt(undo, attempt, failures)

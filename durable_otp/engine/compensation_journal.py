@@ -28,6 +28,15 @@ class Undo:
 class CompensationJournal(Protocol):
     """What the engine needs remembered of handlers; each method is one write or one read."""
 
+    def confirm(self) -> None:
+        """Ask whether the claim still holds, if that has not been known for a while.
+
+        Called right before a body begins: what was held up must not undo a step again.
+
+        Raises:
+            ClaimLost: Somebody else has the execution.
+        """
+
     def to_undo(self) -> Sequence[Undo]:
         """Return what is still to be undone, the newest first; nothing if the claim is lost."""
 

@@ -187,6 +187,7 @@ class _Execution:
     ) -> Attempted:
         number = record.recorded_attempts + 1
         attempt = Attempt(position.number, node.path, node.name, node.kind, record.visit, number)
+        self._journal.confirm()
         self._host.start_capture()
         self._host.begun(_begun(attempt, node, record))
         started = monotonic()

@@ -120,6 +120,15 @@ class Journal(Protocol):
     def once_results(self) -> OnceJournal:
         """What ``once`` keeps, under the same claim."""
 
+    def confirm(self) -> None:
+        """Ask whether the claim still holds, if that has not been known for a while.
+
+        Called right before a body begins: what was held up must not repeat another's step.
+
+        Raises:
+            ClaimLost: Somebody else has the execution.
+        """
+
     def entries(self) -> Sequence[Entry]:
         """Return the completed steps from the newest snapshot on, oldest first.
 

@@ -35,6 +35,8 @@ class Held:
 
     claim: Claim
     lock_token: str
+    claimed_at: float = field(default_factory=monotonic)
+    """When the claim was asked for, or settled again, by the monotonic clock."""
     next_token: str | None = None
     """The token that a settlement is changing it to; either may be in force."""
     run: int = 0
@@ -143,6 +145,7 @@ class Held:
         self.stop_timer()
         self.begun = self.condemned = None
         self.is_leaving = self.is_fresh = False
+        self.claimed_at = monotonic()
         self.refusal, self.out_of_memory, self.peak_rss = "", False, None
         self.body_over = asyncio.Event()
 

@@ -174,8 +174,9 @@ class QueueManager:
         wanted = 0 if self.is_paused else self._shift.wanted()
         if wanted <= 0:
             return self._settings.poll_interval
+        asked_at = monotonic()
         fetched = await self._claims.fetch(wanted, is_limited=self._is_limited)
-        self._shift.take(fetched.claims)
+        self._shift.take(fetched.claims, asked_at)
         if fetched.more_in is not None:
             return min(self._settings.poll_interval, fetched.more_in)
         if len(fetched.claims) == wanted:

@@ -79,14 +79,20 @@ class Shift:
         """Return how many executions to claim now."""
         return self.handing_out.wanted(self._manager.concurrency)
 
-    def take(self, claims: Sequence[Claim]) -> None:
-        """Take what was claimed, and hand it out."""
+    def take(self, claims: Sequence[Claim], claimed_at: float) -> None:
+        """Take what was claimed, and hand it out; ``claimed_at`` is when it was asked for."""
         known = {held.claim.id: held for held in self.held}
         for claim in claims:
             if claim.id in known:
                 self._give_up(known[claim.id])
         taken = [
-            Held(claim, claim.lock_token, alone=claim.alone, is_fresh=not claim.begun_before)
+            Held(
+                claim,
+                claim.lock_token,
+                claimed_at,
+                alone=claim.alone,
+                is_fresh=not claim.begun_before,
+            )
             for claim in claims
         ]
         if self.crew.is_shared:

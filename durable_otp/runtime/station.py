@@ -183,6 +183,7 @@ def _run(held: Held) -> Message:
         "queue": claim.queue,
         "home_queue": claim.home_queue,
         "lock_token": held.lock_token,
+        "claimed_at": held.claimed_at,
         "is_fresh": held.is_fresh,
         "is_plain": claim.is_plain,
         "is_alone": held.is_kept_away,

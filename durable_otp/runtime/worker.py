@@ -192,7 +192,7 @@ class Worker:
         fields = message.fields
         definition = self.registry.get(fields["workflow"], fields["version"])
         self._workflow, self._execution_id = definition.name, fields["id"]
-        holder = Holder(fields["id"], fields["lock_token"])
+        holder = Holder(fields["id"], fields["lock_token"], fields["claimed_at"])
         try:
             return self._run_claim(message, definition, self._journal(holder))
         except CodecError as error:

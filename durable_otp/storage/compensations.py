@@ -28,6 +28,10 @@ class PostgresCompensationJournal:
     def __init__(self, writer: JournalWriter) -> None:
         self._writer = writer
 
+    def confirm(self) -> None:
+        """Raise ClaimLost if somebody else has the execution by now; asks when that may be."""
+        self._writer.confirm()
+
     def to_undo(self) -> Sequence[Undo]:
         """Return what is still to be undone, the newest first; nothing if the claim is lost."""
         return self._writer.read(to_undo, self._writer.execution_id, self._writer.lock_token)

@@ -51,6 +51,10 @@ class PostgresJournal:
         self._leaves_open: tuple[str, int] | None = None
         """The visit that has open waits, which end at its checkpoint."""
 
+    def confirm(self) -> None:
+        """Raise ClaimLost if somebody else has the execution by now; asks when that may be."""
+        self._writer.confirm()
+
     def entries(self) -> Sequence[Entry]:
         """Return the completed steps from the newest snapshot on, oldest first.
 

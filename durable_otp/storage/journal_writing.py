@@ -5,9 +5,10 @@ its own row: if that is there, an earlier try had succeeded and only its answer 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar
 
+from durable_otp.clock import monotonic
 from durable_otp.engine.journal import Attempt, Failure, LogEntries, Usage
 from durable_otp.errors import ClaimLost
 from durable_otp.storage.aftermath import aftermath, parents_of
@@ -24,13 +25,21 @@ Writing = Callable[..., Operation[Sequence[Row]]]
 Value = TypeVar("Value")
 Asked = ParamSpec("Asked")
 
+KNOWN_FOR = 1.0
+"""Seconds for which a claim that was known to hold is taken to hold."""
+
 
 @dataclass(frozen=True)
 class Holder:
-    """The claim that every write of a journal names."""
+    """The claim that every write of a journal names.
+
+    Attributes:
+        claimed_at: When it was, by the monotonic clock, which all processes of a machine share.
+    """
 
     id: str
     lock_token: str
+    claimed_at: float = field(default_factory=monotonic)
 
 
 class JournalWriter:
@@ -40,6 +49,7 @@ class JournalWriter:
         self._database = database
         self._holder = holder
         self._claim = {"id": holder.id, "lock_token": holder.lock_token}
+        self._known_at = holder.claimed_at
 
     @property
     def execution_id(self) -> str:
@@ -60,6 +70,23 @@ class JournalWriter:
         """Return what an operation that writes nothing answers."""
         return self._database.run(operation, *args, **options)
 
+    def confirm(self) -> None:
+        """Ask whether the claim still holds, unless that was known a moment ago.
+
+        An answer may have been held up, by the network or with the whole process, for so long that
+        somebody else has the execution by now, and may even have completed the step that would
+        come next.
+
+        Raises:
+            ClaimLost: It does not.
+        """
+        asked = monotonic()
+        if asked - self._known_at < KNOWN_FOR:
+            return
+        if not self._database.run(claim_is_held, self._claim):
+            raise self.lost()
+        self._known_at = asked
+
     def write(self, name: str, parameters: Parameters) -> None:
         """Write a row of the journal by the statement of this name."""
         self.run(record_step, {"step_id": new_id(), **parameters}, name)
@@ -79,8 +106,10 @@ class JournalWriter:
         Raises:
             ClaimLost: It has written nothing.
         """
-        rows = self._database.run(operation, parameters | self._claim, *args)
-        return self.written(rows)
+        asked = monotonic()
+        rows = self.written(self._database.run(operation, parameters | self._claim, *args))
+        self._known_at = asked
+        return rows
 
     def claimed(self, parameters: Parameters) -> Parameters:
         """Return a new row's parameters with its id and the claim that it is written under."""
@@ -105,6 +134,11 @@ class JournalWriter:
             f"Execution {self._holder.id} is held under another lock token now: this worker's "
             "claim was recovered, cancelled or settled meanwhile."
         )
+
+
+def claim_is_held(claim: Parameters) -> Operation[bool]:
+    """Return whether an execution is held under a lock token."""
+    return bool((yield Statement("journal_since_snapshot", claim)))
 
 
 def record_step(parameters: Parameters, name: str) -> Operation[Sequence[Row]]:

@@ -48,6 +48,9 @@ class MemoryJournal:
         self.compensations = MemoryCompensationJournal(ledger, row, self._held)
         self.once_results = MemoryOnceJournal(row, self._held)
 
+    def confirm(self) -> None:
+        """Ask nothing: what is in memory is never held up."""
+
     def entries(self) -> Sequence[Entry]:
         """Return the completed steps from the newest snapshot on, oldest first.
 

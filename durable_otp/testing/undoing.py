@@ -22,6 +22,9 @@ class MemoryCompensationJournal:
         self._row = row
         self._held = held
 
+    def confirm(self) -> None:
+        """Ask nothing: what is in memory is never held up."""
+
     def to_undo(self) -> Sequence[Undo]:
         """Return what is still to be undone, the newest first; nothing if the claim is lost."""
         try:

@@ -4,9 +4,14 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from durable_otp import Context, Handle, Settled, Workflow, call_workflow, default_adapter
+from durable_otp.clock import monotonic
+from durable_otp.storage.journal_writing import KNOWN_FOR
+from tests.support.chaos import ChaosProxy
 from tests.support.sink import given, sink
 from tests.support.tree import (
     STILL,
@@ -61,6 +66,39 @@ def test_late_writes_of_a_stopped_worker_change_nothing(
         assert handle.execution().interruptions == 1
         assert settled[1] == []
         tree.start().result(timeout=30)
+
+
+def test_a_worker_whose_answer_was_held_up_does_not_begin_what_another_has_done(
+    dsn: str, schema: str
+) -> None:
+    parts = conninfo_to_dict(dsn)
+    server = str(parts["host"]), int(parts.get("port") or 5432)
+    queues = {"default": still_queue(2)}
+    with (
+        ChaosProxy(server) as proxy,
+        running(proxy.dsn(dsn), schema, sink(), queues=queues, **STILL) as tree,
+    ):
+        workers = {"app": "^durable:worker"}
+        rule = proxy.arm(k=1, action="hold", match=workers | {"name": "^checkpoint$"})["id"]
+        handle = tree.start()
+        worker = tree.pid_in(handle)
+        wait_until(lambda: proxy.rule(id=rule)["fired"])
+        proxy.toxic(kind="stall", dir="down", match=workers)
+        proxy.release(id=rule)
+        wait_until(lambda: handle.execution().steps)  # it is committed, and not answered
+        process = psutil.Process(worker)
+        manager = process.ppid()
+        kill(manager, signal.SIGSTOP)  # cut off likewise, it would learn no sooner
+        with default_adapter(dsn, schema=schema) as adapter:
+            wait_until(lambda: adapter.recover_stale_locks(0.001) == 1)  # a heartbeat may hold it
+            (job,) = adapter.fetch_jobs("default", 1, "somebody else")
+            assert adapter.ack(job.id) == Settled.OK
+        lost_at = monotonic()
+        wait_until(lambda: monotonic() - lost_at > KNOWN_FOR)
+        proxy.heal()
+        wait_until(lambda: "sink" not in " ".join(process.cmdline()))  # it waits for another
+        kill(manager, signal.SIGCONT)
+        assert tree.bodies(handle) == [("one", 1)]
 
 
 def test_a_stopped_worker_whose_execution_comes_back_to_its_own_manager_is_killed(

@@ -9,6 +9,7 @@ import pytest
 
 from durable_otp.engine.journal import Attempt, Completion, Failure
 from durable_otp.errors import ClaimLost
+from durable_otp.storage import journal_writing
 from durable_otp.storage.database import Database
 from durable_otp.storage.journal import PostgresJournal
 from durable_otp.storage.journal_writing import Holder
@@ -56,8 +57,27 @@ STATUS = {
 }  # fmt: skip
 
 
+STRANGER = "00000000-0000-4000-8000-0000000000ff"
+
+
 def journal_of(database: Database, row: str, token: str = HOLDER["lock_token"]) -> PostgresJournal:
     return PostgresJournal(database, Holder(row, token))
+
+
+@pytest.mark.parametrize("name", ["running", "compensating"])
+def test_a_claim_is_asked_after_when_it_was_not_known_for_a_while(
+    database: Database, tables: Tables, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    row = tables.add(name, **HOLDER)
+    mine, strangers = journal_of(database, row), journal_of(database, row, STRANGER)
+    monkeypatch.setattr(journal_writing, "KNOWN_FOR", 1e9)
+    strangers.confirm()  # nothing was asked
+    monkeypatch.setattr(journal_writing, "KNOWN_FOR", 0.0)
+    for journal in (mine, mine.compensations):
+        journal.confirm()
+    for journal in (strangers, strangers.compensations):
+        with pytest.raises(ClaimLost):
+            journal.confirm()
 
 
 @pytest.mark.parametrize("write", WRITES)
@@ -66,7 +86,7 @@ def test_every_write_holds_under_its_token_only(
 ) -> None:
     row = tables.add("running")
     before = tables.row(row)
-    stranger = journal_of(database, row, "00000000-0000-4000-8000-0000000000ff")
+    stranger = journal_of(database, row, STRANGER)
     with pytest.raises(ClaimLost):
         WRITES[write](stranger)
     assert tables.row(row) == before

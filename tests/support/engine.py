@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import repeat
 from typing import Any
 
 from durable_otp.engine.claim import Claim, Limits
@@ -52,11 +53,16 @@ class MemoryJournal:
     ended: tuple[str, Any] | None = None
     reads: int = 0
     is_ours: bool = True
+    confirms: Iterator[bool] = field(default_factory=lambda: repeat(True))
     is_compensating: bool = False
 
     def __post_init__(self) -> None:
         self.family = MemoryFamily(self)
         self.compensations = MemoryCompensations(self)
+
+    def confirm(self) -> None:
+        if not next(self.confirms):
+            raise ClaimLost("another token is in force")
 
     def entries(self) -> Sequence[Entry]:
         self.reads += 1
@@ -173,6 +179,9 @@ class MemoryCompensations:
 
     journal: MemoryJournal
     rows: list[Undone] = field(default_factory=list)
+
+    def confirm(self) -> None:
+        self.journal.confirm()
 
     def to_undo(self) -> Sequence[Undo]:
         compensable = [c for c in self.journal.completions if c.compensation is not None]

@@ -248,3 +248,10 @@ def test_a_lost_claim_writes_nothing():
     assert run(saga(), journal=journal) is Outcome.CLAIM_LOST
     assert handlers(journal) == []
     assert journal.ended == ("compensating", "ValueError")
+
+
+def test_no_handler_begins_when_somebody_else_has_the_execution() -> None:
+    journal, host = failed(saga()), NotingHost()
+    journal.confirms = iter([True, False])
+    assert run(saga(), journal=journal, host=host) is Outcome.CLAIM_LOST
+    assert [name for name, *_ in handlers(journal)] == ["refund"]

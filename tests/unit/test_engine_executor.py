@@ -38,6 +38,12 @@ def test_a_worker_that_is_to_stop_finishes_its_step_and_lets_go() -> None:
     assert host.notes == ["begun c 1", "ended"]
 
 
+def test_no_body_begins_when_somebody_else_has_the_execution() -> None:
+    journal, host = MemoryJournal(confirms=iter([True, False])), NotingHost()
+    assert run(three_steps(), journal=journal, host=host) is Outcome.CLAIM_LOST
+    assert host.notes == ["begun a 1", "ended"]
+
+
 def test_a_lost_claim_stops_everything_and_writes_nothing() -> None:
     journal, host = MemoryJournal(is_ours=False), NotingHost()
     assert run(three_steps(), journal=journal, host=host) is Outcome.CLAIM_LOST
