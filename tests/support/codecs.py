@@ -61,6 +61,24 @@ class Broken:
     decode = encode
 
 
+@dataclass(frozen=True)
+class Picky:
+    """Encodes nothing that holds the word."""
+
+    word: str
+    name: str = "picky"
+
+    def encode(self, data: bytes) -> bytes:
+        """Return the bytes reversed, or fail as code does that was not made for them."""
+        if self.word.encode() in data:
+            raise ValueError(f"what is {data!r}?")
+        return data[::-1]
+
+    def decode(self, data: bytes) -> bytes:
+        """Return the bytes as they were."""
+        return data[::-1]
+
+
 veil = Veil("veil-1")
 broken = Broken()
 no_codec = object()
