@@ -134,9 +134,10 @@ class _Execution:
             try:
                 reached = self._ended(node, record, attempted)
             except EncodingRefused as refused:
-                raised = Raised(unencodable(refused), may_retry=False)
-                failure = Failure(attempt, raised.error, self._printed, duration, self._host.used())
-                return self._failed(node, record, failure, raised)
+                error, used = unencodable(refused), self._host.used()
+                failure = Failure(attempt, error, self._printed, duration, used)
+                self._journal.fail(error, node.path, failure)
+                return Outcome.FAILED
             if reached is not None:
                 return reached
             record = self._journal.visit(node.path)

@@ -130,9 +130,7 @@ def test_a_reason_that_is_no_json_is_refused_and_the_claim_stays(tables, adapter
 
 def test_reschedule_gives_it_back_until_then(tables, adapter, fetched):
     at = tables.sql("SELECT now() + interval '1 h' AS at")[0]["at"]
-    with tables.listen("queue") as listener:
-        assert adapter.reschedule(fetched.id, at) is Settled.OK
-        assert heard(listener) == []  # every manager will have looked by then
+    assert adapter.reschedule(fetched.id, at) is Settled.OK
     row = tables.row(fetched.id)
     assert (row["status"], row["scheduled_at"]) == ("pending", at)
     assert (row["locked_by"], row["locked_at"], row["lock_token"]) == (None, None, None)

@@ -4,18 +4,16 @@ import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import psycopg
 import pytest
 
 from durable_otp.errors import AlreadyFinished, ExecutionNotFound
-from durable_otp.runtime.queue_manager import LONGEST_SLEEP
 from durable_otp.storage import executions
 from durable_otp.storage.database import Database
 from durable_otp.storage.definitions import PublishedDefinition, publish
 from durable_otp.storage.executions import NewExecution, Start
-from durable_otp.storage.flow import HeldBack, start_held_back
 from durable_otp.storage.identity import new_id
 from durable_otp.storage.journal import database_now
 from durable_otp.storage.operation import Wish
@@ -67,7 +65,7 @@ def test_a_start_by_name_is_the_same_as_one_of_the_definition_published_last(tab
 def test_a_start_by_name_takes_what_was_chosen(tables, database):
     described = {"queue": "q", "priority": 7, "timeout": None}
     database.run(publish, [PublishedDefinition("shop", "1", "1", described)])
-    due, new = datetime(2100, 1, 1, tzinfo=UTC), NewExecution(None)
+    due, new = database.run(database_now) + timedelta(seconds=60), NewExecution(None)
     chosen = {"queue": "mine", "priority": -1, "scheduled_at": due}
     with tables.listen("queue") as listener:
         assert database.run(executions.start_published, "shop", new, **chosen)
@@ -92,43 +90,6 @@ def test_a_start_by_name_whose_answer_was_lost_is_repeated_once(tables, database
         assert database.run(executions.start_published, "shop", sent, **NOTHING_CHOSEN)
     assert database.run(executions.start_published, "shop", lost, **NOTHING_CHOSEN)
     assert len(tables.sql("SELECT FROM durable.workflow_executions")) == 2
-
-
-def test_what_is_started_is_told_once_a_transaction_if_it_is_due_soon(tables, database):
-    with tables.listen("queue") as listener:
-        database.run(executions.start, HOW, [NewExecution(None) for _ in range(5)])
-        assert heard(listener) == ["default"]
-        now = database.run(database_now)
-        at = now + timedelta(seconds=LONGEST_SLEEP / 2)
-        soon = Start("w", "1", "default", 0, scheduled_at=at)
-        (id_,) = database.run(executions.start, soon, [NewExecution(None)])
-        assert heard(listener) == ["default"]
-        database.run(executions.start, soon, [NewExecution(None) for _ in range(5)])
-        assert heard(listener) == ["default"]
-        database.run(executions.start, soon, [NewExecution(None, f"k{n}") for n in range(5)])
-        assert heard(listener) == ["default"]
-    assert tables.row(id_)["scheduled_at"] == at
-
-
-@pytest.mark.parametrize("new", [[None], ["k"], [None, None], [None, "k"], "by name", "in turn"])
-def test_nobody_is_told_what_is_due_later_than_any_manager_sleeps(tables, database, new):
-    at = database.run(database_now) + timedelta(seconds=LONGEST_SLEEP + 60)
-    with tables.listen("queue") as listener:
-        if new == "by name":
-            described = {"queue": "q", "priority": 0, "timeout": None}
-            database.run(publish, [PublishedDefinition("w", "1", "1", described)])
-            chosen = NOTHING_CHOSEN | {"scheduled_at": at}
-            assert database.run(executions.start_published, "w", NewExecution(None), **chosen)
-        elif new == "in turn":
-            how = Start("w", "1", "default", 0, scheduled_at=at)
-            held = HeldBack(turns_of="turns")
-            database.run(start_held_back, how, NewExecution(None), held)
-        else:
-            how = Start("w", "1", "default", 0, scheduled_at=at)
-            assert database.run(executions.start, how, [NewExecution(None, key) for key in new])
-        assert heard(listener) == []
-    (row,) = tables.sql("SELECT DISTINCT scheduled_at FROM durable.workflow_executions")
-    assert row["scheduled_at"] == at
 
 
 def test_ids_come_back_in_the_order_given_over_many_batches(tables, database):
