@@ -56,6 +56,17 @@ class CodecError(DurableError):
         self.shown = shown
 
 
+class EncodingRefused(CodecError):  # noqa: N818 - reads as the sentence it reports
+    """A codec cannot encode a payload, and trying again does not help.
+
+    ``codec`` is its name. The message names that and the type of what it raised, and nothing else.
+    """
+
+    def __init__(self, codec: str, what: str) -> None:
+        super().__init__(f"Codec {codec!r} cannot encode a value ({what}).")
+        self.codec = codec
+
+
 class InvalidInput(DurableError):  # noqa: N818 - the contract's name
     """The input does not fit the workflow's ``input`` type; the cause is pydantic's error."""
 

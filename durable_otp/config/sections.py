@@ -200,7 +200,9 @@ class QueueSection(_Section):
         description="Executions in flight: so many worker processes, unless `threads` is above 1.",
     )
     poll_interval: PositiveDuration = Field(
-        1.0, description="How often to look for work; new work arrives by NOTIFY before that."
+        1.0,
+        description="How often to look for work, at least every 5 minutes; new work arrives by "
+        "NOTIFY before that.",
     )
     max_memory: Size | None = Field(
         None, description="A worker above this is replaced between two executions."

@@ -12,12 +12,12 @@ from typing import Any
 from durable_otp.clock import monotonic
 from durable_otp.engine.claim import LONGEST_PAUSE_SECONDS, Claim, Limits
 from durable_otp.engine.compensation_journal import CompensationJournal, Undo
-from durable_otp.engine.failure import DecisionError, DefinitionChanged, describe
+from durable_otp.engine.failure import DecisionError, DefinitionChanged, describe, unencodable
 from durable_otp.engine.host import Begun, Host
 from durable_otp.engine.journal import Attempt, Failure, VisitRecord
 from durable_otp.engine.outcome import Interrupted, Outcome, Raised, Returned
 from durable_otp.engine.step_run import StepRun
-from durable_otp.errors import Fatal, StepInterrupted
+from durable_otp.errors import EncodingRefused, Fatal, StepInterrupted
 from durable_otp.workflow.child_call import ChildMaker
 from durable_otp.workflow.compensations import Compensation
 from durable_otp.workflow.context import Context
@@ -98,6 +98,14 @@ class _Undoing:
 
     def undo(self, undo: Undo) -> Outcome | None:
         """Run a visit's handler until it has ended; return None when the next one may follow."""
+        try:
+            return self._undo(undo)
+        except EncodingRefused as refused:
+            failure = self._latest._replace(error=unencodable(refused))
+            self._journal.record_failure(failure, gave_up=True)
+            return None
+
+    def _undo(self, undo: Undo) -> Outcome | None:
         number, failures = undo.recorded_attempts + 1, undo.failed_attempts + 1
         while True:
             attempt = Attempt(undo.position, undo.path, undo.compensation, TYPE, undo.visit, number)
@@ -106,15 +114,15 @@ class _Undoing:
             started = monotonic()
             end = self._attempt(undo, attempt, failures)
             duration = monotonic() - started
+            logs, usage = self._host.captured(), self._host.used()
+            self._latest = Failure(attempt, {}, logs, duration, usage)
             match end:
                 case Interrupted():
                     return Outcome.INTERRUPTED
                 case Returned():
-                    logs, usage = self._host.captured(), self._host.used()
                     self._journal.undone(attempt, end.output, logs, duration, usage)
                     return None
-            logs, usage = self._host.captured(), self._host.used()
-            failure = Failure(attempt, end.error, logs, duration, usage)
+            failure = self._latest._replace(error=end.error)
             if not end.may_retry:
                 self._journal.record_failure(failure, gave_up=True)
                 return None

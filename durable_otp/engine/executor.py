@@ -13,7 +13,7 @@ from durable_otp.engine.child_part import part_of_child, value_of_child
 from durable_otp.engine.claim import LONGEST_PAUSE_SECONDS, Claim, Limits
 from durable_otp.engine.compensation import compensate
 from durable_otp.engine.direction import directed
-from durable_otp.engine.failure import DecisionError, DefinitionChanged, describe
+from durable_otp.engine.failure import DecisionError, DefinitionChanged, describe, unencodable
 from durable_otp.engine.family_journal import PLAIN, Sibling
 from durable_otp.engine.fan_out import Surroundings, run_block
 from durable_otp.engine.host import Begun, Host
@@ -21,6 +21,7 @@ from durable_otp.engine.journal import (
     Attempt,
     Completion,
     Failure,
+    LogEntries,
     VisitRecord,
 )
 from durable_otp.engine.journals import Journals
@@ -47,7 +48,13 @@ from durable_otp.engine.position import (
 from durable_otp.engine.step_run import StepRun
 from durable_otp.engine.step_runner import run_node
 from durable_otp.engine.transactional import Attempted, attempt_in_transaction
-from durable_otp.errors import ClaimLost, InvalidInput, SerializationError, StepInterrupted
+from durable_otp.errors import (
+    ClaimLost,
+    EncodingRefused,
+    InvalidInput,
+    SerializationError,
+    StepInterrupted,
+)
 from durable_otp.workflow.compensations import compensation_of
 from durable_otp.workflow.context import Context
 from durable_otp.workflow.definition import Definition
@@ -84,6 +91,7 @@ class _Execution:
         self._host = host
         self._limits = limits
         self._visits: dict[str, int] = {}
+        self._printed: LogEntries = ()
 
     def run(self, sibling: Sibling | None) -> Outcome:
         try:
@@ -122,19 +130,32 @@ class _Execution:
             return Outcome.MOVED
         record = self._record(node, position)
         while True:
-            attempt, end, duration = self._attempt(node, position, record)
-            match end:
-                case Accepted():
-                    return self._checkpoint(attempt, node, end, duration)
-                case Suspended() | FannedOut():
-                    return self._wait(attempt, end)
-                case Interrupted():
-                    return Outcome.INTERRUPTED
-                case Raised():
-                    outcome = self._failed(node, record, self._failure(attempt, end, duration), end)
-                    if outcome is not None:
-                        return outcome
+            attempt, _, duration = attempted = self._attempt(node, position, record)
+            try:
+                reached = self._ended(node, record, attempted)
+            except EncodingRefused as refused:
+                error, used = unencodable(refused), self._host.used()
+                failure = Failure(attempt, error, self._printed, duration, used)
+                self._journal.fail(error, node.path, failure)
+                return Outcome.FAILED
+            if reached is not None:
+                return reached
             record = self._journal.visit(node.path)
+
+    def _ended(
+        self, node: Node, record: VisitRecord, attempted: Attempted
+    ) -> Position | Outcome | None:
+        """Record how an attempt ended; return None when the next one follows in this worker."""
+        attempt, end, duration = attempted
+        match end:
+            case Accepted():
+                return self._checkpoint(attempt, node, end, duration)
+            case Suspended() | FannedOut():
+                return self._wait(attempt, end)
+            case Interrupted():
+                return Outcome.INTERRUPTED
+            case Raised():
+                return self._failed(node, record, self._failure(attempt, end, duration), end)
 
     def _wait(self, attempt: Attempt, end: Suspended | FannedOut) -> Outcome:
         if isinstance(end, FannedOut):
@@ -188,6 +209,7 @@ class _Execution:
         number = record.recorded_attempts + 1
         attempt = Attempt(position.number, node.path, node.name, node.kind, record.visit, number)
         self._journal.confirm()
+        self._printed = ()
         self._host.start_capture()
         self._host.begun(_begun(attempt, node, record))
         started = monotonic()
@@ -270,7 +292,7 @@ class _Execution:
             snapshot=reached.context if snapshot else None,
             next_path=next_path,
             jumps=reached.jumps,
-            logs=self._host.captured(),
+            logs=self._captured(),
             duration=duration,
             compensation=compensation_of(node),
             results=end.results,
@@ -300,7 +322,12 @@ class _Execution:
         return value_of_child(returned, self._sibling.context, reached.context)
 
     def _failure(self, attempt: Attempt, end: Raised, duration: float) -> Failure:
-        return Failure(attempt, end.error, self._host.captured(), duration, self._host.used())
+        return Failure(attempt, end.error, self._captured(), duration, self._host.used())
+
+    def _captured(self) -> LogEntries:
+        """Return what the attempt has printed, and keep it: what follows is not its own."""
+        self._printed = self._host.captured()
+        return self._printed
 
     def _failed(
         self, node: Node, record: VisitRecord, failure: Failure, end: Raised

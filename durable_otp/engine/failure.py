@@ -3,7 +3,13 @@
 import traceback
 from typing import Any
 
-from durable_otp.errors import SerializationError, text_of, without_passwords
+from durable_otp.errors import (
+    CodecError,
+    EncodingRefused,
+    SerializationError,
+    text_of,
+    without_passwords,
+)
 from durable_otp.workflow.stored_text import storable
 
 LONGEST_TYPE = 200
@@ -37,6 +43,12 @@ def describe(error: BaseException) -> dict[str, Any]:
         "message": storable(without_passwords(text_of(error))),
         "stacktrace": storable(without_passwords(_trace(error)), LONGEST_STACKTRACE),
     }
+
+
+def unencodable(refused: EncodingRefused) -> dict[str, Any]:
+    """Return the error of what no codec would encode; it is stored as it is, and hides nothing."""
+    facts = {"type": CodecError.__name__, "message": storable(str(refused)), "stacktrace": None}
+    return {**facts, "codec": refused.codec}
 
 
 def _trace(error: BaseException) -> str:

@@ -36,6 +36,8 @@ from durable_otp.storage.queue import next_due
 STATEMENT_DEADLINE = 10.0
 SETTLE_AT_STOP_SECONDS = 3.0
 PUSH_STATE_AFTER = 0.05
+LONGEST_SLEEP = 300.0
+"""Whatever `poll_interval` is: nobody is told of a start that is due later than this."""
 RETRY_AFTER_FAILURE = 0.5
 SUPERVISION = {"strategy": "one_for_one", "on_exceeded": "shutdown"}
 GAVE_UP = "workers died too often"
@@ -161,7 +163,7 @@ class QueueManager:
             except DatabaseUnreachable as error:
                 emit("claim_failed", queue=self._settings.queue, reason=str(error))
                 delay = RETRY_AFTER_FAILURE
-            delay = min(delay, self._upkeep.patience)
+            delay = min(delay, self._upkeep.patience, LONGEST_SLEEP)
             if delay > 0 and not self._stopping:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(delay):

@@ -91,6 +91,10 @@ def give_up(_seconds: float) -> bool:
     return False
 
 
+TRIES_OF_A_DEFECT = 7
+"""So often a codec may fail by what looks like an error of its code: a few seconds."""
+
+
 def backoff_delays(first: float = 0.05, longest: float = 5.0) -> Iterator[float]:
     """Yield growing delays with full jitter, so that a thousand clients do not return at once."""
     ceiling = first
@@ -148,6 +152,7 @@ class Database:
             DatabaseUnreachable: The connection was lost and ``pause`` gave up.
             CodecError: What is stored is not to be read here, or what is to be stored could not
                 be encoded and ``pause`` gave up.
+            EncodingRefused: What is to be stored cannot be encoded.
             NotPermitted: The role has not the right.
         """
         delays = backoff_delays()
@@ -179,7 +184,7 @@ class Database:
         **kwargs: Parameters.kwargs,
     ) -> Value:
         """Run an operation once; again, where a codec could not encode: nothing was sent."""
-        delays = backoff_delays()
+        delays = enumerate(backoff_delays(), start=1)
         while True:
             try:
                 return perform(self.connection(), operation, *args, **kwargs)
@@ -191,18 +196,22 @@ class Database:
 
         Raises:
             CodecError: They could not be encoded, and ``pause`` gave up.
+            EncodingRefused: They cannot be encoded.
         """
-        delays = backoff_delays()
+        delays = enumerate(backoff_delays(), start=1)
         while True:
             try:
                 return self.codecs.seal(payloads, given)
             except EncodingFailed as error:
                 self._await_codec(error, delays)
 
-    def _await_codec(self, error: EncodingFailed, delays: Iterator[float]) -> None:
+    def _await_codec(self, error: EncodingFailed, delays: Iterator[tuple[int, float]]) -> None:
         """Wait before another try, or raise."""
         emit("not_encoded", level=logging.ERROR, reason=str(error))
-        if not self._awaits_codec or not self._pause(next(delays)):
+        tries, delay = next(delays)
+        if self._awaits_codec and error.refused is not None and tries >= TRIES_OF_A_DEFECT:
+            raise error.refused from None
+        if not self._awaits_codec or not self._pause(delay):
             raise error
 
     def connection(self) -> Connection:

@@ -18,6 +18,8 @@ SEPARATOR = "\x1e"
 """Between the texts of a list that is sent as one: no JSON text holds it."""
 PLAIN_FACTS = frozenset({"type", "signal", "exit_code", "out_of_memory", "child"})
 """Of an error: what is asked for in SQL, and holds names only."""
+CODEC = "codec"
+"""What an error has that no user's code can raise: the codec that would not encode."""
 QUESTION = ("fields", "choices", "metadata", "timeout_value")
 _MARKED_PROMPT = "{" + MARK
 _NOT_KEPT = "<this line could not be encoded, so it was not kept>"
@@ -65,6 +67,8 @@ def _sealed_value(seal: Seal, value: Any) -> Any:
 def _sealed_error(seal: Seal, error: Any) -> Any:
     if not isinstance(error, dict):
         return _sealed_value(seal, error)
+    if CODEC in error:  # it tells why nothing could be encoded, and holds names only
+        return error
     return {
         key: each if key in PLAIN_FACTS else _sealed_value(seal, each)
         for key, each in error.items()

@@ -14,7 +14,7 @@ from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from durable_otp.errors import CodecError
+from durable_otp.errors import CodecError, EncodingRefused
 from durable_otp.storage.codec import PLAIN, Codec, CodecChoice, by_name, chosen, reason_of
 from durable_otp.storage.payload_parts import (
     BODY,
@@ -36,8 +36,23 @@ _EMPTY = frozenset({"null", "[]", "{}"})
 Parameters = Mapping[str, Any]
 
 
+_DEFECTS = (
+    ArithmeticError, AssertionError, AttributeError, LookupError, NameError, NotImplementedError,
+    TypeError, ValueError,
+)  # fmt: skip
+"""What code raises that is wrong, or that is given what it was not made for."""
+
+
 class EncodingFailed(CodecError):  # noqa: N818 - reads as the sentence it reports
-    """A codec could not encode: nothing was sent, so the same can be tried again."""
+    """A codec could not encode: nothing was sent, so the same can be tried again.
+
+    ``refused`` is what it becomes when trying again does not help; None where it may always help,
+    because something that the codec needs is away.
+    """
+
+    def __init__(self, message: str, refused: EncodingRefused | None) -> None:
+        super().__init__(message)
+        self.refused = refused
 
 
 class Unreadable(str):
@@ -99,12 +114,16 @@ class Codecs:
         try:
             made = codec.encode(text.encode())
         except Exception as error:
+            is_defect = isinstance(error, _DEFECTS) and not isinstance(error, OSError)
             raise EncodingFailed(
-                f"Codec {name!r} could not encode a value ({reason_of(error)})."
+                f"Codec {name!r} could not encode a value ({reason_of(error)}).",
+                EncodingRefused(name, type(error).__name__) if is_defect else None,
             ) from error
         if not isinstance(made, bytes):
+            kind = type(made).__name__
             raise EncodingFailed(
-                f"Codec {name!r} encoded a value as {type(made).__name__}; let it return bytes."
+                f"Codec {name!r} encoded a value as {kind}; let it return bytes.",
+                EncodingRefused(name, f"it returned {kind}"),
             )
         return stored(name, made)
 

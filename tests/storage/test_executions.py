@@ -4,7 +4,7 @@ import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import timedelta
 
 import psycopg
 import pytest
@@ -15,6 +15,7 @@ from durable_otp.storage.database import Database
 from durable_otp.storage.definitions import PublishedDefinition, publish
 from durable_otp.storage.executions import NewExecution, Start
 from durable_otp.storage.identity import new_id
+from durable_otp.storage.journal import database_now
 from durable_otp.storage.operation import Wish
 from durable_otp.storage.pool import PooledDatabase
 from tests.support.tables import HOLDER, heard
@@ -64,7 +65,7 @@ def test_a_start_by_name_is_the_same_as_one_of_the_definition_published_last(tab
 def test_a_start_by_name_takes_what_was_chosen(tables, database):
     described = {"queue": "q", "priority": 7, "timeout": None}
     database.run(publish, [PublishedDefinition("shop", "1", "1", described)])
-    due, new = datetime(2100, 1, 1, tzinfo=UTC), NewExecution(None)
+    due, new = database.run(database_now) + timedelta(seconds=60), NewExecution(None)
     chosen = {"queue": "mine", "priority": -1, "scheduled_at": due}
     with tables.listen("queue") as listener:
         assert database.run(executions.start_published, "shop", new, **chosen)
@@ -89,18 +90,6 @@ def test_a_start_by_name_whose_answer_was_lost_is_repeated_once(tables, database
         assert database.run(executions.start_published, "shop", sent, **NOTHING_CHOSEN)
     assert database.run(executions.start_published, "shop", lost, **NOTHING_CHOSEN)
     assert len(tables.sql("SELECT FROM durable.workflow_executions")) == 2
-
-
-def test_what_is_started_is_told_once_a_transaction_even_if_it_is_due_later(tables, database):
-    with tables.listen("queue") as listener:
-        database.run(executions.start, HOW, [NewExecution(None) for _ in range(5)])
-        assert heard(listener) == ["default"]
-        later = Start("w", "1", "default", 0, scheduled_at=datetime(2100, 1, 1, tzinfo=UTC))
-        (id_,) = database.run(executions.start, later, [NewExecution(None)])
-        assert heard(listener) == ["default"]
-        database.run(executions.start, later, [NewExecution(None) for _ in range(5)])
-        assert heard(listener) == ["default"]
-    assert tables.row(id_)["scheduled_at"] == later.scheduled_at
 
 
 def test_ids_come_back_in_the_order_given_over_many_batches(tables, database):

@@ -3,6 +3,10 @@
 import zlib
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.support.tree import Tree
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,42 @@ class Broken:
     decode = encode
 
 
+@dataclass(frozen=True)
+class Picky:
+    """Encodes nothing that holds the word."""
+
+    word: str
+    name: str = "picky"
+
+    def encode(self, data: bytes) -> bytes:
+        """Return the bytes reversed, or fail as code does that was not made for them."""
+        if self.word.encode() in data:
+            raise ValueError(f"what is {data!r}?")
+        return data[::-1]
+
+    def decode(self, data: bytes) -> bytes:
+        """Return the bytes as they were."""
+        return data[::-1]
+
+
 veil = Veil("veil-1")
 broken = Broken()
 no_codec = object()
+
+
+def readable(tree: "Tree", secret: str) -> list[str]:
+    """Return the tables and columns that have the secret in them."""
+    columns = tree.sql(
+        "SELECT table_name, column_name FROM information_schema.columns "
+        "WHERE table_schema = '{s}' AND table_name <> 'ledger'"
+    )
+    assert len({each["table_name"] for each in columns}) > 10
+    found = []
+    for each in columns:
+        table, column = each["table_name"], each["column_name"]
+        count = tree.sql(
+            f'SELECT count(*) AS n FROM {{s}}."{table}" WHERE "{column}"::text LIKE %s',
+            f"%{secret}%",
+        )
+        found += [f"{table}.{column}"] * (count[0]["n"] > 0)
+    return found

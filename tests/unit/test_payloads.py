@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from durable_otp import Codec
-from durable_otp.errors import CodecError, ConfigError
+from durable_otp.engine.failure import unencodable
+from durable_otp.errors import CodecError, ConfigError, EncodingRefused
+from durable_otp.storage.database import TRIES_OF_A_DEFECT, Database
 from durable_otp.storage.payload_parts import BODY, NAME
 from durable_otp.storage.payloads import Codecs, Unreadable, Untouched
 from durable_otp.workflow.json_form import canonical, decode, encode
@@ -200,6 +202,67 @@ def test_what_is_no_codec_is_refused_with_one_sentence(codec, sentence):
         Codecs(codec).known()
 
     assert "\n" not in str(caught.value)
+
+
+class Raising:
+    """Cannot encode, in the way that it is told."""
+
+    name = "raising"
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def encode(self, data: bytes) -> bytes:
+        raise self.error
+
+    def decode(self, data: bytes) -> bytes:
+        return data
+
+
+def tries(codec: Codec, patience: int, *, awaits_codec: bool = True) -> tuple[int, CodecError]:
+    """Return how often a worker's database waits for a codec, and how that ends."""
+    waited: list[float] = []
+
+    def pause(seconds: float) -> bool:
+        waited.append(seconds)
+        return len(waited) < patience
+
+    database = Database(
+        "", "durable", role="test", pause=pause, codecs=Codecs(codec), awaits_codec=awaits_codec
+    )
+    with pytest.raises(CodecError) as caught:
+        database.seal(("input",), {"input": text("secret")})
+    return len(waited), caught.value
+
+
+@pytest.mark.parametrize(
+    ("codec", "reason"),
+    [
+        (Raising(ValueError("secret")), "ValueError"),
+        (Raising(KeyError("secret")), "KeyError"),
+        (Broken("raising", gives="secret"), "it returned str"),
+    ],
+)
+def test_what_looks_like_a_codec_s_own_error_is_refused_in_the_end(codec: Codec, reason: str):
+    waited, error = tries(codec, patience=100)
+    assert waited == TRIES_OF_A_DEFECT - 1
+    assert isinstance(error, EncodingRefused)
+    assert str(error) == f"Codec 'raising' cannot encode a value ({reason})."
+    assert tries(codec, patience=3)[0] == 3
+    assert tries(codec, patience=3, awaits_codec=False)[0] == 0
+    shown = unencodable(error)
+    assert stored(Codecs(codec), shown, "error") == text(shown)
+
+
+class ProxyError(ValueError, OSError):
+    """What libraries raise for an answer that is not theirs: the key store is away."""
+
+
+@pytest.mark.parametrize("error", [OSError("away"), RuntimeError("away"), ProxyError("away")])
+def test_what_may_be_away_is_waited_for(error: Exception):
+    waited, ended = tries(Raising(error), patience=100)
+    assert waited == 100
+    assert not isinstance(ended, EncodingRefused)
 
 
 def test_the_codecs_of_the_tests_are_what_the_protocol_says():

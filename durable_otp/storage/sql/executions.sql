@@ -1,5 +1,6 @@
--- How executions begin and how they are called off. What is due later is told as well: a manager that
--- sleeps until the earliest time it knows of has to learn of an earlier one.
+-- How executions begin and how they are called off. What is due soon is told as well: a manager that
+-- sleeps until the earliest time it knows of has to learn of an earlier one. What is due later than any
+-- manager sleeps (`queue_manager.LONGEST_SLEEP`) is told to nobody: they will have looked by then.
 
 -- name: start_one
 -- payload: input
@@ -12,7 +13,8 @@ VALUES (%(id)s::uuid, %(workflow)s, %(version)s, %(queue)s, %(priority)s, %(inpu
         coalesce(%(scheduled_at)s::timestamptz, durable.now()),
         durable.now() + make_interval(secs => %(timeout)s::double precision),
         durable.now(), durable.now())
-RETURNING pg_notify('durable:queue', queue),
+RETURNING CASE WHEN scheduled_at < durable.now() + interval '5 minutes'
+               THEN pg_notify('durable:queue', queue) END,
           CASE WHEN deadline_at IS NOT NULL THEN pg_notify('durable:timeout', '') END;
 
 -- name: start_unless_there
@@ -26,7 +28,8 @@ VALUES (%(id)s::uuid, %(workflow)s, %(version)s, %(queue)s, %(priority)s, %(inpu
         durable.now() + make_interval(secs => %(timeout)s::double precision),
         durable.now(), durable.now())
 ON CONFLICT DO NOTHING
-RETURNING pg_notify('durable:queue', queue),
+RETURNING CASE WHEN scheduled_at < durable.now() + interval '5 minutes'
+               THEN pg_notify('durable:queue', queue) END,
           CASE WHEN deadline_at IS NOT NULL THEN pg_notify('durable:timeout', '') END;
 
 -- name: start_published
@@ -50,7 +53,8 @@ FROM (
     ORDER BY published_at DESC, version DESC
     LIMIT 1
 ) AS newest
-RETURNING pg_notify('durable:queue', queue),
+RETURNING CASE WHEN scheduled_at < durable.now() + interval '5 minutes'
+               THEN pg_notify('durable:queue', queue) END,
           CASE WHEN deadline_at IS NOT NULL THEN pg_notify('durable:timeout', '') END;
 
 -- name: start_new
@@ -69,7 +73,9 @@ WITH inserted AS (
     FROM unnest(string_to_array(%(ids)s, ',')::uuid[],
                 string_to_array(%(inputs)s, E'\x1e', '')) AS given (id, input)
 )
-SELECT pg_notify('durable:queue', %(queue)s),
+SELECT CASE WHEN coalesce(%(scheduled_at)s::timestamptz, durable.now())
+                 < durable.now() + interval '5 minutes'
+            THEN pg_notify('durable:queue', %(queue)s) END,
        CASE WHEN %(timeout)s::double precision IS NOT NULL
             THEN pg_notify('durable:timeout', '') END;
 
@@ -94,7 +100,8 @@ WITH inserted AS (
     RETURNING scheduled_at, deadline_at
 )
 SELECT count(*) AS started,
-       CASE WHEN count(*) > 0 THEN pg_notify('durable:queue', %(queue)s) END,
+       CASE WHEN min(scheduled_at) < durable.now() + interval '5 minutes'
+            THEN pg_notify('durable:queue', %(queue)s) END,
        CASE WHEN bool_or(deadline_at IS NOT NULL) THEN pg_notify('durable:timeout', '') END
 FROM inserted;
 

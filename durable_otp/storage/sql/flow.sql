@@ -24,7 +24,8 @@ VALUES (%(id)s::uuid, %(workflow)s, %(version)s, %(queue)s, %(priority)s, %(inpu
         durable.now() + make_interval(secs => %(timeout)s::double precision),
         durable.now(), durable.now())
 ON CONFLICT DO NOTHING
-RETURNING CASE WHEN scheduled_at IS NOT NULL THEN pg_notify('durable:queue', queue) END,
+RETURNING CASE WHEN scheduled_at < durable.now() + interval '5 minutes'
+               THEN pg_notify('durable:queue', queue) END,
           CASE WHEN deadline_at IS NOT NULL THEN pg_notify('durable:timeout', '') END;
 
 -- name: wait_for_turn

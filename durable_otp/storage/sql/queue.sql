@@ -107,7 +107,8 @@ SET status = 'pending', scheduled_at = %(run_at)s, updated_at = durable.now(),
     lock_token = NULL, locked_by = NULL, locked_at = NULL, begun = NULL
 WHERE id = %(id)s::uuid AND lock_token = %(lock_token)s::uuid AND status = 'running'
 RETURNING id::text, status, NULL::text AS parent_id,
-          pg_notify('durable:queue', queue);
+          CASE WHEN scheduled_at < durable.now() + interval '5 minutes'
+               THEN pg_notify('durable:queue', queue) END;
 
 -- name: release
 -- move: release
