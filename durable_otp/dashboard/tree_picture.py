@@ -103,11 +103,15 @@ def _box(row: TreeRow | Ghost, x: int, y: float) -> Box:
         name = f"{spoken(life['role'])} {life['path']}"
         return Box(x, y, life["path"], name, words, "bad", f"ended: {words}", is_ghost=True)
     process = row.process
-    doing = _at(process) or row.doing or spoken(process["status"])
+    doing = _at(process) or row.doing
     name = f"{spoken(process['role'])} {process.get('queue') or _number(process)}".strip()
-    title = f"{name}, pid {process['pid'] or 'none'}, {process['status']}, {doing}; {row.policy}"
+    title = ", ".join(
+        filter(
+            None, (name, f"pid {process['pid'] or 'none'}", process["status"], doing, row.policy)
+        )
+    )
     meaning = "run" if process.get("execution_id") else tier(process["status"])
-    words = f"{process['pid'] or 'down'} · {doing}"
+    words = f"{process['pid'] or ''} · {doing or spoken(process['status'])}"
     return Box(x, y, row.path, name, words, meaning, title, process.get("execution_id"))
 
 

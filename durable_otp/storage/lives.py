@@ -57,7 +57,7 @@ class Lives:
             before = self._open.get(process.path)
             after = _after(before, process)
             if before is not None and (after is None or after.id != before.id):
-                changed.append(self._ended(before, process.last_exit or UNKNOWN, process.died_at))
+                changed.append(self._succeeded(before, process))
             if after is not None and after != before:
                 changed.append(after)
                 self._open[process.path] = after
@@ -65,11 +65,19 @@ class Lives:
         gone = self._open.keys() - {process.path for process in processes}
         return changed + [self._ended(self._open[path], LEFT) for path in sorted(gone)]
 
-    def _ended(self, life: Life, reason: str, died_at: Mapping[str, Any] | None = None) -> Life:
-        """Return a life with its end, at what its manager says or what it was seen at last."""
+    def _succeeded(self, life: Life, process: Process) -> Life:
+        """Return a life with its end, as it is told by what is in its place now.
+
+        Of a worker its manager knows at what it died, if at anything; one that came with a new
+        manager knows nothing of those before, which were at what they were seen at.
+        """
+        if process.role == "worker" and process.last_exit is not None:
+            at = process.died_at or {}
+            self._doing[life.path] = (at.get("execution_id"), at.get("step"))
+        return self._ended(life, process.last_exit or UNKNOWN)
+
+    def _ended(self, life: Life, reason: str) -> Life:
         execution_id, step = self._doing.pop(life.path, (None, None))
-        if died_at is not None:
-            execution_id, step = died_at["execution_id"], died_at["step"]
         self._open.pop(life.path, None)
         return replace(life, reason=reason, execution_id=execution_id, step=step)
 

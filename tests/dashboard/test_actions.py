@@ -120,11 +120,11 @@ def test_a_workflow_is_started_with_typed_input(site, tree):
 
 
 def test_a_schedule_is_switched_and_triggered(site, tree):
-    tree.durable.create_schedule("by night/1", "waiting", "0 3 * * *", input={})
+    tree.durable.create_schedule("by night/1", "waiting", "7 3 * * *", input={})
     path = "/schedules/by%20night%2F1"
     text = site.page("/schedules")
-    assert "0 3 * * *" in text
-    assert len(re.findall(r"<li>\d{4}-\d\d-\d\d 03:00:00 Z</li>", text)) == 5
+    assert "7 3 * * *" in text
+    assert len(re.findall(r"<li>\d{4}-\d\d-\d\d 03:07:00 Z</li>", text)) == 5
     assert "is disabled" in site.do(f"{path}/disable")
     assert tree.durable.get_schedule("by night/1").enabled is False
     assert "is enabled" in site.do(f"{path}/enable")

@@ -29,7 +29,8 @@ def test_a_life_begins_is_ready_and_is_told_once():
 def test_a_death_is_told_with_its_reason_what_it_was_at_and_its_successor():
     lives = Lives()
     lives.seen([replace(UP, execution_id="e", step="s")])
-    after = replace(UP, pid=11, restarts=1, last_exit="killed by SIGKILL")
+    at = {"execution_id": "e", "step": "s"}
+    after = replace(UP, pid=11, restarts=1, last_exit="killed by SIGKILL", died_at=at)
     dead, born = lives.seen([after])
     assert (dead.pid, dead.reason) == (10, "killed by SIGKILL")
     assert (dead.execution_id, dead.step) == ("e", "s")
@@ -61,12 +62,13 @@ def test_another_registrar_goes_on_where_the_one_before_was():
     assert (dead.id, dead.reason, born.pid) == (life.id, "killed", 12)
 
 
-def test_what_a_worker_died_at_is_what_its_manager_says_though_nobody_saw_it_there():
+def test_what_a_worker_died_at_is_what_its_manager_says():
     lives = Lives()
     lives.seen([UP])
     at = {"execution_id": "x", "step": "s"}
-    dead, _ = lives.seen([replace(UP, pid=12, last_exit="killed", died_at=at)])
+    dead, _ = lives.seen([replace(UP, pid=12, last_exit="killed", died_at=at, execution_id="y")])
     assert (dead.execution_id, dead.step) == ("x", "s")
-    (left,) = lives.seen([])
-    assert left.reason == "taken off the tree"
-    assert left.execution_id == UP.execution_id
+    idle, _ = lives.seen([replace(UP, pid=13, last_exit="killed", execution_id="z")])
+    assert (idle.execution_id, idle.step) == (None, None)
+    with_its_manager, _ = lives.seen([replace(UP, pid=14)])
+    assert with_its_manager.execution_id == "z"

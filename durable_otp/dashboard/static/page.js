@@ -51,7 +51,7 @@
     const value = Math.abs(seconds);
     const [n, unit] = value < 60 ? [value, "s"] : value < 3600 ? [value / 60, "m"] : value < 86400 ? [value / 3600, "h"] : [value / 86400, "d"];
     const words = `${Math.floor(n)} ${unit}`;
-    return seconds < -0.5 ? `in ${words}` : `${words} ago`;
+    return seconds <= -1 ? `in ${words}` : `${words} ago`;
   };
   const skew = Number(meta("now")) * 1000 - Date.now();
   const tick = () => {
