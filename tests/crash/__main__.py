@@ -48,12 +48,16 @@ def main(words: Sequence[str] | None = None) -> int:
 def _tasks(chosen: Sequence[Piece], given: argparse.Namespace) -> list[Task]:
     """Return what is to be swept, without what the results have already if that is asked for."""
     paths = [path for path in (given.out, *given.more) if path.exists()]
-    whole = {(line["piece"], line["action"]) for line in swept(paths)} if given.resume else set()
+    found = swept(paths) if given.resume else ()
+    whole = {(line["piece"], line["action"], line["part"][0]) for line in found}
+    start = given.out.stat().st_size if given.out.exists() and not given.resume else 0
     return [
-        Task(piece, action, given.out, roles=tuple(given.role or ()), missing=given.missing)
+        Task(piece, action, given.out, tuple(given.role or ()), given.full, start, (part, of))
         for action in given.action or ACTIONS
         for piece in chosen
-        if (str(piece), action) not in whole
+        for of in (piece.parts,)
+        for part in range(of)
+        if (str(piece), action, part) not in whole
     ]
 
 
@@ -65,10 +69,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--role", action="append", help="default: all that the piece has")
     parser.add_argument("--out", type=Path, default=Path("crash-points.jsonl"))
     parser.add_argument(
-        "--missing", action="store_true", help="only statements that no result has at that point"
+        "--full", action="store_true", help="also points that are the same elsewhere"
     )
     parser.add_argument(
-        "--resume", action="store_true", help="leave out the pieces that the results have whole"
+        "--resume", action="store_true", help="leave out what the results have of this commit"
     )
     parser.add_argument("--lanes", type=int, default=LANES, help="how many trees at a time")
     parser.add_argument("--fresh", action="store_true", help="forget what --out holds")

@@ -28,7 +28,11 @@ REPEATED = (
     ("children", "start_once"),
 )
 """Statements whose answer is lost, where something then looks whether they happened."""
+LONG = {"children": 4, "parallel": 2, "each": 2, "events": 2, "input": 2, "failing": 2, "cron": 2}
+"""Pieces that take many minutes."""
 Line = dict[str, Any]
+Chosen = Callable[[tuple[str, str], list[CrashPoint]], Iterable[CrashPoint]]
+"""Chooses points of a scenario, and of a way to commit."""
 POINT = ("scenario", "commit", "action", "role", "statement", "occurrence", "point")
 """What tells one crash point from all others, in a line of a file."""
 
@@ -41,6 +45,17 @@ class Piece:
     commit: str
     reborn: str | None = None
     first: str | None = None
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether no sibling has a part in it: then they need not look so often."""
+        return not {self.reborn, *SCENARIOS[self.scenario].roles} & set(SIBLINGS)
+
+    @property
+    def parts(self) -> int:
+        """How many tasks it is, so that no lane is at work when all others have ended."""
+        is_long = self.commit != VERB and not (self.reborn or self.first)
+        return LONG.get(self.scenario, 1) if is_long else 1
 
     def __str__(self) -> str:
         more = [each for each in (self.reborn, self.first) if each]
@@ -68,20 +83,20 @@ def sweep(
     ground: Ground,
     piece: Piece,
     action: str,
-    wanted: Callable[[CrashPoint], bool] = lambda _: True,
+    chosen: Chosen = lambda _, points: points,
 ) -> Iterator[Line]:
     """Sweep a piece in one way; one that comes to no end is given up, and said so."""
     known = {"revision": revision()}
     if piece.commit == VERB:
         verb = VerbSweep(ground.client(), piece.scenario)
         calls = sum(verb.counts.values())
-        for point in filter(wanted, verb.points()):
+        for point in chosen((verb.name, VERB), verb.points()):
             yield verb.broken(point, action).public() | known | {"at": _now(), "calls": calls}
         return
     scenario = SCENARIOS[piece.scenario]
-    made = ground.tree(scenario, piece.commit)
+    made = ground.tree(scenario, piece.commit, is_quiet=piece.is_quiet)
     swept = Sweep(made, scenario, piece.commit, piece.reborn, piece.first)
-    for result in swept.results(filter(wanted, swept.points()), action):
+    for result in swept.results(chosen((swept.name, piece.commit), swept.points()), action):
         yield result.public() | known | {"at": _now(), "calls": _calls(swept)}
         if result.seconds == 0.0 and result.violations:
             ground.leave()  # it has not ended, and would be in the way of all that follows

@@ -5,6 +5,7 @@ All of it: ``python -m tests.crash``, which ``.ci/full`` runs.
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,13 @@ import pytest
 
 from durable_otp.storage.statements import catalogue
 from tests.crash.campaign import POINT, Piece, pieces, read, revision, swept, write
+from tests.crash.choice import Swept
 from tests.crash.coverage import exercised, incomplete, never
 from tests.crash.lanes import Task
 from tests.crash.points import Counts, CrashPoint, points_of
 from tests.crash.scenarios import SCENARIOS, TWELVE
 from tests.crash.site import Ending, Site, site
-from tests.crash.sweeping import Sweep
+from tests.crash.sweeping import Result, Sweep
 from tests.crash.verb_sweep import VerbSweep, verb_site
 from tests.support.ledger.invariants_steps import Answer
 from tests.support.postgres import fresh_schema
@@ -133,25 +135,67 @@ def test_a_file_of_results_has_a_point_once_and_at_its_worst(tmp_path: Path) -> 
     assert [line["action"] for line in swept([tmp_path / "results"])] == ["kill"]
 
 
-def test_what_is_missing_is_what_nobody_has_broken_there(tmp_path: Path) -> None:
-    piece, (name, *_) = Piece("plain", "each"), catalogue()
-    points = [CrashPoint("worker", statement, 1, "sent") for statement in (name, "BEGIN")]
-    line = {"reached": True, "action": "kill", "statement": name, "point": "sent"}
-    write(line | {"violations": []}, tmp_path / "results")
+PLACES = [("plain", "each"), ("retry", "each")]
 
-    def wanted(action: str, **more: Any) -> list[bool]:
-        task = Task(piece, action, tmp_path / "results", **more)
-        return [task.wants(point, task.done()) for point in points]
 
-    assert wanted("kill") == [True, True]
-    assert wanted("kill", missing=True) == [False, False]
-    assert wanted("reset", missing=True) == [True, False]
-    assert wanted("kill", roles=("manager",)) == [False, False]
+def kept(tmp_path: Path, place: tuple[str, str], point: CrashPoint, **more: Any) -> Path:
+    """Write down that a point was swept."""
+    result = Result(*place, "kill", point, reached=True, violations=(), seconds=1.0)
+    write(result.public() | {"revision": revision()} | more, tmp_path / "results")
+    return tmp_path / "results"
+
+
+@pytest.mark.parametrize(
+    ("statement", "where", "again"),
+    [
+        ("complete", "before", [False, True]),
+        ("complete", "sent", [False, True]),
+        ("complete", "after", [False, False]),
+        ("BEGIN", "before", [False, False]),
+        ("COMMIT", "sent", [False, True]),
+    ],
+)
+def test_a_point_is_swept_in_every_scenario_unless_it_is_the_same_there(
+    tmp_path: Path, statement: str, where: str, again: list[bool]
+) -> None:
+    point = CrashPoint("worker", statement, 1, where)
+    swept = Swept(kept(tmp_path, PLACES[0], point), revision())
+    assert [swept.is_new(place, point, "kill") for place in PLACES] == again
+    assert swept.is_new(PLACES[0], replace(point, occurrence=2), "kill")
+    assert swept.is_new(("plain", "batched"), point, "kill")
+
+
+def test_a_role_that_repeats_by_one_function_is_reset_once(tmp_path: Path) -> None:
+    for role, again in (("worker", True), ("pruner", False)):
+        point = CrashPoint(role, "complete", 1, "sent")
+        swept = Swept(kept(tmp_path, PLACES[0], point, action="reset"), revision())
+        assert swept.is_new(PLACES[1], point, "reset") is again
+
+
+def test_what_was_not_met_or_was_met_by_another_commit_is_still_to_be_swept(
+    tmp_path: Path,
+) -> None:
+    point = CrashPoint("worker", "complete", 1, "after")
+    kept(tmp_path, PLACES[0], point, reached=False)
+    swept = Swept(kept(tmp_path, PLACES[0], point, revision="another"), revision())
+    assert swept.is_new(PLACES[0], point, "kill")
+    kept(tmp_path, PLACES[0], point)
+    assert not swept.is_new(PLACES[0], point, "kill"), "what others add is seen"
+
+
+def test_the_parts_of_a_piece_are_all_of_it(tmp_path: Path) -> None:
+    points = [CrashPoint("worker", "complete", number, "sent") for number in range(7)]
+    tasks = [
+        Task(Piece("plain", "each"), "kill", tmp_path / "x", part=(n, 3), full=True)
+        for n in range(3)
+    ]
+    found = [point for task in tasks for point in task.chosen(PLACES[0], points)]
+    assert sorted(found) == points
 
 
 def test_pieces_on_the_same_kind_of_tree_are_swept_one_after_the_other() -> None:
     tasks = [Task(piece, "kill", Path("x")) for piece in pieces()]
-    kinds = [task.place[:3] for task in sorted(tasks, key=lambda task: task.place)]
+    kinds = [task.place[:4] for task in sorted(tasks, key=lambda task: task.place)]
     changes = sum(before != after for before, after in pairwise(kinds))
     assert changes == len(set(kinds)) - 1
     assert kinds[-1] == (1,), "verbs come last"
