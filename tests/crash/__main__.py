@@ -48,11 +48,12 @@ def main(words: Sequence[str] | None = None) -> int:
 def _tasks(chosen: Sequence[Piece], given: argparse.Namespace) -> list[Task]:
     """Return what is to be swept, without what the results have already if that is asked for."""
     paths = [path for path in (given.out, *given.more) if path.exists()]
-    found = swept(paths) if given.resume else ()
+    also = tuple(given.also)
+    found = swept(paths, given.also) if given.resume else ()
     whole = {(line["piece"], line["action"], line["part"][0]) for line in found}
     start = given.out.stat().st_size if given.out.exists() and not given.resume else 0
     return [
-        Task(piece, action, given.out, tuple(given.role or ()), given.full, start, (part, of))
+        Task(piece, action, given.out, tuple(given.role or ()), given.full, start, (part, of), also)
         for action in given.action or ACTIONS
         for piece in chosen
         for of in (piece.parts,)
@@ -73,6 +74,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--resume", action="store_true", help="leave out what the results have of this commit"
+    )
+    parser.add_argument(
+        "--also",
+        action="append",
+        default=[],
+        help="a commit whose results --resume counts too: it has the same product",
     )
     parser.add_argument("--lanes", type=int, default=LANES, help="how many trees at a time")
     parser.add_argument("--fresh", action="store_true", help="forget what --out holds")

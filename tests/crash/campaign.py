@@ -2,13 +2,14 @@
 
 import json
 import subprocess
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tests.crash.choice import Place
 from tests.crash.ground import VERB, Ground
 from tests.crash.points import SIBLINGS, CrashPoint
 from tests.crash.scenarios import SCENARIOS, TWELVE
@@ -31,8 +32,8 @@ REPEATED = (
 LONG = {"children": 4, "parallel": 2, "each": 2, "events": 2, "input": 2, "failing": 2, "cron": 2}
 """Pieces that take many minutes."""
 Line = dict[str, Any]
-Chosen = Callable[[tuple[str, str], list[CrashPoint]], Iterable[CrashPoint]]
-"""Chooses points of a scenario, and of a way to commit."""
+Chosen = Callable[[Place, list[CrashPoint]], Iterable[CrashPoint]]
+"""Chooses among the points of a place."""
 POINT = ("scenario", "commit", "action", "role", "statement", "occurrence", "point")
 """What tells one crash point from all others, in a line of a file."""
 
@@ -90,13 +91,14 @@ def sweep(
     if piece.commit == VERB:
         verb = VerbSweep(ground.client(), piece.scenario)
         calls = sum(verb.counts.values())
-        for point in chosen((verb.name, VERB), verb.points()):
+        for point in chosen(Place(verb.name, VERB, verb.deciding), verb.points()):
             yield verb.broken(point, action).public() | known | {"at": _now(), "calls": calls}
         return
     scenario = SCENARIOS[piece.scenario]
     made = ground.tree(scenario, piece.commit, is_quiet=piece.is_quiet)
     swept = Sweep(made, scenario, piece.commit, piece.reborn, piece.first)
-    for result in swept.results(chosen((swept.name, piece.commit), swept.points()), action):
+    place = Place(swept.name, piece.commit, swept.deciding)
+    for result in swept.results(chosen(place, swept.points()), action):
         yield result.public() | known | {"at": _now(), "calls": _calls(swept)}
         if result.seconds == 0.0 and result.violations:
             ground.leave()  # it has not ended, and would be in the way of all that follows
@@ -148,10 +150,10 @@ def read(paths: Iterable[Path]) -> list[Line]:
     return list(found.values())
 
 
-def swept(paths: Iterable[Path]) -> list[Line]:
-    """Return which pieces files have whole, of the commit that is checked out."""
+def swept(paths: Iterable[Path], also: Collection[str] = ()) -> list[Line]:
+    """Return which pieces files have whole, of the commit that is checked out or of others."""
     whole = [line for line in _lines(paths) if "piece" in line]
-    return [line for line in whole if line["revision"] == revision()]
+    return [line for line in whole if line["revision"] in {revision(), *also}]
 
 
 def _lines(paths: Iterable[Path]) -> list[Line]:

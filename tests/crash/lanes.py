@@ -14,7 +14,7 @@ from multiprocessing.queues import Queue, SimpleQueue
 from pathlib import Path
 
 from tests.crash.campaign import Line, Piece, revision, sweep, write
-from tests.crash.choice import Swept
+from tests.crash.choice import Place, Swept
 from tests.crash.ground import VERB, Ground
 from tests.crash.points import CrashPoint
 from tests.crash.scenarios import SCENARIOS, TWELVE
@@ -29,6 +29,7 @@ class Task:
         full: Whether points that are the same elsewhere are swept here too.
         start: From which byte on ``out`` tells of this sweep.
         part: Which part of the piece's points, of how many.
+        also: Commits whose results count as if they were of the one that is checked out.
     """
 
     piece: Piece
@@ -38,15 +39,16 @@ class Task:
     full: bool = False
     start: int = 0
     part: tuple[int, int] = (0, 1)
+    also: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         number, of = self.part
         return f"{self.piece} {self.action}{f' part {number + 1} of {of}' if of > 1 else ''}"
 
-    def chosen(self, place: tuple[str, str], points: list[CrashPoint]) -> Iterator[CrashPoint]:
+    def chosen(self, place: Place, points: list[CrashPoint]) -> Iterator[CrashPoint]:
         """Yield the points that are to be swept, each judged when its turn has come."""
         number, of = self.part
-        swept = Swept(self.out, revision(), self.start)
+        swept = Swept(self.out, (revision(), *self.also), self.start)
         for point in points[number::of]:
             is_new = self.full or swept.is_new(place, point, self.action)
             if is_new and (not self.roles or point.role in self.roles):

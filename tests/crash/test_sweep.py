@@ -14,10 +14,10 @@ import pytest
 
 from durable_otp.storage.statements import catalogue
 from tests.crash.campaign import POINT, Piece, pieces, read, revision, swept, write
-from tests.crash.choice import Swept
+from tests.crash.choice import Place, Swept
 from tests.crash.coverage import exercised, incomplete, never
 from tests.crash.lanes import Task
-from tests.crash.points import Counts, CrashPoint, points_of
+from tests.crash.points import Counts, CrashPoint, deciding, points_of
 from tests.crash.scenarios import SCENARIOS, TWELVE
 from tests.crash.site import Ending, Site, site
 from tests.crash.sweeping import Result, Sweep
@@ -135,52 +135,71 @@ def test_a_file_of_results_has_a_point_once_and_at_its_worst(tmp_path: Path) -> 
     assert [line["action"] for line in swept([tmp_path / "results"])] == ["kill"]
 
 
-PLACES = [("plain", "each"), ("retry", "each")]
+DECIDING = frozenset({("worker", "complete"), ("pruner", "complete"), ("worker", "COMMIT")})
+PLACES = [Place("plain", "each", DECIDING), Place("retry", "each", DECIDING)]
 
 
-def kept(tmp_path: Path, place: tuple[str, str], point: CrashPoint, **more: Any) -> Path:
-    """Write down that a point was swept."""
-    result = Result(*place, "kill", point, reached=True, violations=(), seconds=1.0)
-    write(result.public() | {"revision": revision()} | more, tmp_path / "results")
-    return tmp_path / "results"
+def kept(path: Path, point: CrashPoint, action: str = "kill", **more: Any) -> Swept:
+    """Write down that a point of the first place was swept."""
+    result = Result("plain", "each", action, point, reached=True, violations=(), seconds=1.0)
+    write(result.public() | {"revision": revision()} | more, path / "results")
+    return Swept(path / "results", [revision()])
 
 
 @pytest.mark.parametrize(
-    ("statement", "where", "again"),
+    ("statement", "where", "action", "again"),
     [
-        ("complete", "before", [False, True]),
-        ("complete", "sent", [False, True]),
-        ("complete", "after", [False, False]),
-        ("BEGIN", "before", [False, False]),
-        ("COMMIT", "sent", [False, True]),
+        ("complete", "before", "kill", [False, True]),
+        ("complete", "sent", "kill", [False, True]),
+        ("COMMIT", "sent", "kill", [False, True]),
+        ("complete", "sent", "reset", [False, True]),
+        ("complete", "before", "reset", [False, False]),
+        ("complete", "after", "kill", [False, False]),
+        ("waits_of", "sent", "kill", [False, False]),
     ],
 )
 def test_a_point_is_swept_in_every_scenario_unless_it_is_the_same_there(
-    tmp_path: Path, statement: str, where: str, again: list[bool]
+    tmp_path: Path, statement: str, where: str, action: str, again: list[bool]
 ) -> None:
     point = CrashPoint("worker", statement, 1, where)
-    swept = Swept(kept(tmp_path, PLACES[0], point), revision())
-    assert [swept.is_new(place, point, "kill") for place in PLACES] == again
-    assert swept.is_new(PLACES[0], replace(point, occurrence=2), "kill")
-    assert swept.is_new(("plain", "batched"), point, "kill")
+    swept = kept(tmp_path, point, action)
+    assert [swept.is_new(place, point, action) for place in PLACES] == again
+    assert swept.is_new(PLACES[0], replace(point, occurrence=2), action)
+    assert swept.is_new(replace(PLACES[0], commit="batched"), point, action)
 
 
 def test_a_role_that_repeats_by_one_function_is_reset_once(tmp_path: Path) -> None:
     for role, again in (("worker", True), ("pruner", False)):
         point = CrashPoint(role, "complete", 1, "sent")
-        swept = Swept(kept(tmp_path, PLACES[0], point, action="reset"), revision())
-        assert swept.is_new(PLACES[1], point, "reset") is again
+        assert kept(tmp_path, point, "reset").is_new(PLACES[1], point, "reset") is again
 
 
 def test_what_was_not_met_or_was_met_by_another_commit_is_still_to_be_swept(
     tmp_path: Path,
 ) -> None:
     point = CrashPoint("worker", "complete", 1, "after")
-    kept(tmp_path, PLACES[0], point, reached=False)
-    swept = Swept(kept(tmp_path, PLACES[0], point, revision="another"), revision())
+    kept(tmp_path, point, reached=False)
+    swept = kept(tmp_path, point, revision="another")
     assert swept.is_new(PLACES[0], point, "kill")
-    kept(tmp_path, PLACES[0], point)
+    kept(tmp_path, point)
     assert not swept.is_new(PLACES[0], point, "kill"), "what others add is seen"
+
+
+def test_what_changes_rows_by_itself_decides_and_so_does_the_end_of_a_transaction() -> None:
+    said = [
+        (1, "fetch_jobs"),
+        (1, "next_due"),
+        (2, "BEGIN"),
+        (1, "heartbeat_many"),
+        (2, "write_batch"),
+        (2, "COMMIT"),
+        (2, "listen_queue"),
+        (2, "complete"),
+    ]
+    app = "durable:manager default"
+    statements = [{"conn": conn, "name": name, "app": app} for conn, name in said]
+    names = {name for _, name in deciding(statements)}
+    assert names == {"fetch_jobs", "heartbeat_many", "COMMIT", "complete"}
 
 
 def test_the_parts_of_a_piece_are_all_of_it(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from durable_otp.storage.migrator import Migrator
 from tests.crash.client import ENDED_WELL, REFUSED, ClientProcess
-from tests.crash.points import Counts, CrashPoint, counted, points_of
+from tests.crash.points import Counts, CrashPoint, counted, deciding, points_of
 from tests.crash.sweeping import Result, was_broken
 from tests.crash.verbs import VERBS, Verb
 from tests.support.chaos import ChaosProxy
@@ -110,6 +110,7 @@ class VerbSweep:
         self.after = self.site.state()
         statements = self.site.proxy.statements(since=seen, brief=True)["statements"]
         self.counts: Counts = counted(statements)
+        self.deciding = deciding(statements)
 
     def points(self) -> list[CrashPoint]:
         """Return the crash points of the undisturbed run; opening a connection is one verb's."""
