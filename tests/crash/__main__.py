@@ -7,15 +7,17 @@ trees work beside each other. ``--write`` puts the sum of the files into ``docs/
 """
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from durable_otp.storage.statements import catalogue
 from tests.crash.campaign import Piece, pieces, read, swept
 from tests.crash.coverage import never
-from tests.crash.lanes import Task, sweep_all
+from tests.crash.lanes import LOOK, Task, sweep_all
 from tests.crash.report import put, section
 from tests.crash.sweeping import ACTIONS
 from tests.support.postgres import session_server
@@ -31,6 +33,8 @@ def main(words: Sequence[str] | None = None) -> int:
     if given.list:
         print("\n".join(map(str, chosen)))
         return 0
+    if given.look:
+        return _look(chosen, given.lanes)
     if given.fresh:
         given.out.unlink(missing_ok=True)
     with TemporaryDirectory() as directory, session_server(Path(directory)) as dsn:
@@ -43,6 +47,19 @@ def main(words: Sequence[str] | None = None) -> int:
     missing = [] if given.piece or given.role else never(lines)
     print(f"came to no end: {failed}; never a crash point: {missing}", file=sys.stderr)
     return int(bool(failed or missing or any(line["violations"] for line in lines)))
+
+
+def _look(chosen: Sequence[Piece], lanes: int) -> int:
+    """Run every piece undisturbed; name the statements that would be no crash point; 1 if any."""
+    with TemporaryDirectory() as directory, session_server(Path(directory)) as dsn:
+        out = Path(directory) / "looked"
+        failed = sweep_all(dsn, [Task(piece, LOOK, out) for piece in chosen], lanes)
+        found = [json.loads(line) for line in out.read_text().splitlines()]
+    met = {statement for line in found for statement in line["statements"]}
+    missing = sorted(catalogue().keys() - met)
+    print(f"{sum(line['points'] for line in found)} points in {len(found)} pieces")
+    print(f"came to no end: {failed}; never a crash point: {missing}", file=sys.stderr)
+    return int(bool(failed or missing))
 
 
 def _tasks(chosen: Sequence[Piece], given: argparse.Namespace) -> list[Task]:
@@ -65,6 +82,9 @@ def _tasks(chosen: Sequence[Piece], given: argparse.Namespace) -> list[Task]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.crash", description=__doc__)
     parser.add_argument("--list", action="store_true", help="name the pieces and end")
+    parser.add_argument(
+        "--look", action="store_true", help="break nothing; which statements are no crash point?"
+    )
     parser.add_argument("--piece", action="append", default=[], help="a part of a piece's name")
     parser.add_argument("--action", action="append", choices=ACTIONS, help="default: both")
     parser.add_argument("--role", action="append", help="default: all that the piece has")

@@ -105,6 +105,18 @@ def sweep(
             return
 
 
+def look(ground: Ground, piece: Piece) -> Line:
+    """Run a piece undisturbed; return which statements are its crash points, and how many."""
+    if piece.commit == VERB:
+        points = VerbSweep(ground.client(), piece.scenario).points()
+    else:
+        scenario = SCENARIOS[piece.scenario]
+        made = ground.tree(scenario, piece.commit, is_quiet=piece.is_quiet)
+        points = Sweep(made, scenario, piece.commit, piece.reborn, piece.first).points()
+    statements = sorted({point.statement for point in points})
+    return {"piece": str(piece), "statements": statements, "points": len(points)}
+
+
 def _calls(swept: Sweep) -> int:
     """Return K: how many statements the undisturbed run has of the roles that are swept."""
     roles = {swept.reborn} if swept.reborn else set(swept.scenario.roles)
