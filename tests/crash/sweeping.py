@@ -153,7 +153,9 @@ class Sweep:
 
     def _has_asked(self, since: int) -> bool:
         """Return whether somebody has said what only a lost answer has them say."""
-        return any(name not in ANYTIME for _, name in self._unusual(self._heard(since)))
+        roles = self.scenario.roles
+        heard = self._unusual(self._heard(since))
+        return any(role in roles and name not in ANYTIME for role, name in heard)
 
     def _undisturbed(self, is_broken: bool = False) -> tuple[Ending, Counts, Deciding]:
         """Run once to warm up, then once to be counted; also what comes a moment later."""
