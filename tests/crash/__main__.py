@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from durable_otp.storage.statements import catalogue
-from tests.crash.campaign import Piece, pieces, read, swept
+from tests.crash.campaign import Piece, pieces, read, swept, unfinished
 from tests.crash.coverage import never
 from tests.crash.lanes import LOOK, Task, sweep_all
 from tests.crash.report import put, section
@@ -39,8 +39,9 @@ def main(words: Sequence[str] | None = None) -> int:
         given.out.unlink(missing_ok=True)
     with TemporaryDirectory() as directory, session_server(Path(directory)) as dsn:
         failed = [] if given.report_only else sweep_all(dsn, _tasks(chosen, given), given.lanes)
-        lines = read([given.out, *given.more])
-        text = section(lines, dsn)
+        paths = [given.out, *given.more]
+        lines = read(paths)
+        text = section(lines, dsn, {action: unfinished(paths, action) for action in ACTIONS})
     if given.write:
         put(text)
     print(text)

@@ -168,5 +168,19 @@ def swept(paths: Iterable[Path], also: Collection[str] = ()) -> list[Line]:
     return [line for line in whole if line["revision"] in {revision(), *also}]
 
 
+def unfinished(paths: Iterable[Path], action: str) -> list[str]:
+    """Return the pieces of which files have no end, whichever commit was swept."""
+    whole = {
+        (line["piece"], line["part"][0])
+        for line in _lines(paths)
+        if "piece" in line and line["action"] == action
+    }
+    return [
+        str(piece)
+        for piece in pieces()
+        if not {(str(piece), part) for part in range(piece.parts)} <= whole
+    ]
+
+
 def _lines(paths: Iterable[Path]) -> list[Line]:
     return [json.loads(line) for path in paths for line in path.read_text().splitlines()]

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from durable_otp.storage.statements import catalogue
-from tests.crash.campaign import POINT, Piece, pieces, read, revision, swept, write
+from tests.crash.campaign import POINT, Piece, pieces, read, revision, swept, unfinished, write
 from tests.crash.choice import Place, Swept
 from tests.crash.coverage import exercised, incomplete, never
 from tests.crash.lanes import Task
@@ -200,6 +200,16 @@ def test_what_changes_rows_by_itself_decides_and_so_does_the_end_of_a_transactio
     statements = [{"conn": conn, "name": name, "app": app} for conn, name in said]
     names = {name for _, name in deciding(statements)}
     assert names == {"fetch_jobs", "heartbeat_many", "COMMIT", "complete"}
+
+
+def test_a_piece_is_whole_when_all_of_its_parts_are(tmp_path: Path) -> None:
+    piece = next(each for each in pieces() if each.parts > 1)
+    for part in range(piece.parts):
+        assert str(piece) in unfinished([tmp_path / "x"] if part else [], "kill")
+        whole = {"piece": str(piece), "action": "kill", "part": [part, piece.parts]}
+        write(whole, tmp_path / "x")
+    assert str(piece) not in unfinished([tmp_path / "x"], "kill")
+    assert str(piece) in unfinished([tmp_path / "x"], "reset")
 
 
 def test_the_parts_of_a_piece_are_all_of_it(tmp_path: Path) -> None:
