@@ -34,6 +34,10 @@ LOOKS = {
 }
 """What two runs of a verb have in common, by table."""
 
+ONLY = {"queues": "NOT EXISTS (SELECT FROM durable.nodes n WHERE n.id = t.node_id)"}
+"""What was set for a node goes with the node: of one whose registrar was killed, stale job recovery
+forgets both, in one statement, once the node's timeout has passed."""
+
 
 SESSIONS = "start"
 
@@ -60,7 +64,9 @@ class VerbSite:
             return {
                 table: sorted(
                     str(tuple(row.values()))
-                    for row in self.tables.sql(f"SELECT {columns} FROM durable.{table}")
+                    for row in self.tables.sql(
+                        f"SELECT {columns} FROM durable.{table} t WHERE {ONLY.get(table, 'true')}"
+                    )
                 )
                 for table, columns in _unnamed(LOOKS).items()
             }
