@@ -257,8 +257,12 @@ class Database:
             raise DatabaseUnreachable(describe_failure(error)) from None
 
     def fileno(self) -> int | None:
-        """Return the connection's descriptor, for a selector; None while there is none."""
-        if self._connection is None or self._connection.closed:
+        """Return the connection's descriptor, for a selector, while notifications arrive there.
+
+        None while nothing is listened to: a server that hangs up makes the descriptor readable for
+        good, and nobody would read it.
+        """
+        if not self._listens or self._connection is None or self._connection.closed:
             return None
         return self._connection.fileno()
 

@@ -7,15 +7,17 @@ trees work beside each other. ``--write`` puts the sum of the files into ``docs/
 """
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.crash.campaign import Piece, pieces, read, swept
+from durable_otp.storage.statements import catalogue
+from tests.crash.campaign import Piece, pieces, read, swept, unfinished
 from tests.crash.coverage import never
-from tests.crash.lanes import Task, sweep_all
+from tests.crash.lanes import LOOK, Task, sweep_all
 from tests.crash.report import put, section
 from tests.crash.sweeping import ACTIONS
 from tests.support.postgres import session_server
@@ -31,12 +33,15 @@ def main(words: Sequence[str] | None = None) -> int:
     if given.list:
         print("\n".join(map(str, chosen)))
         return 0
+    if given.look:
+        return _look(chosen, given.lanes)
     if given.fresh:
         given.out.unlink(missing_ok=True)
     with TemporaryDirectory() as directory, session_server(Path(directory)) as dsn:
         failed = [] if given.report_only else sweep_all(dsn, _tasks(chosen, given), given.lanes)
-        lines = read([given.out, *given.more])
-        text = section(lines, dsn)
+        paths = [given.out, *given.more]
+        lines = read(paths)
+        text = section(lines, dsn, {action: unfinished(paths, action) for action in ACTIONS})
     if given.write:
         put(text)
     print(text)
@@ -45,30 +50,57 @@ def main(words: Sequence[str] | None = None) -> int:
     return int(bool(failed or missing or any(line["violations"] for line in lines)))
 
 
+def _look(chosen: Sequence[Piece], lanes: int) -> int:
+    """Run every piece undisturbed; name the statements that would be no crash point; 1 if any."""
+    with TemporaryDirectory() as directory, session_server(Path(directory)) as dsn:
+        out = Path(directory) / "looked"
+        failed = sweep_all(dsn, [Task(piece, LOOK, out) for piece in chosen], lanes)
+        found = [json.loads(line) for line in out.read_text().splitlines()]
+    met = {statement for line in found for statement in line["statements"]}
+    missing = sorted(catalogue().keys() - met)
+    print(f"{sum(line['points'] for line in found)} points in {len(found)} pieces")
+    print(f"came to no end: {failed}; never a crash point: {missing}", file=sys.stderr)
+    return int(bool(failed or missing))
+
+
 def _tasks(chosen: Sequence[Piece], given: argparse.Namespace) -> list[Task]:
     """Return what is to be swept, without what the results have already if that is asked for."""
     paths = [path for path in (given.out, *given.more) if path.exists()]
-    whole = {(line["piece"], line["action"]) for line in swept(paths)} if given.resume else set()
+    also = tuple(given.also)
+    found = swept(paths, given.also) if given.resume else ()
+    whole = {(line["piece"], line["action"], line["part"][0]) for line in found}
+    start = given.out.stat().st_size if given.out.exists() and not given.resume else 0
     return [
-        Task(piece, action, given.out, roles=tuple(given.role or ()), missing=given.missing)
+        Task(piece, action, given.out, tuple(given.role or ()), given.full, start, (part, of), also)
         for action in given.action or ACTIONS
         for piece in chosen
-        if (str(piece), action) not in whole
+        for of in (piece.parts,)
+        for part in range(of)
+        if (str(piece), action, part) not in whole
     ]
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.crash", description=__doc__)
     parser.add_argument("--list", action="store_true", help="name the pieces and end")
+    parser.add_argument(
+        "--look", action="store_true", help="break nothing; which statements are no crash point?"
+    )
     parser.add_argument("--piece", action="append", default=[], help="a part of a piece's name")
     parser.add_argument("--action", action="append", choices=ACTIONS, help="default: both")
     parser.add_argument("--role", action="append", help="default: all that the piece has")
     parser.add_argument("--out", type=Path, default=Path("crash-points.jsonl"))
     parser.add_argument(
-        "--missing", action="store_true", help="only statements that no result has at that point"
+        "--full", action="store_true", help="also points that are the same elsewhere"
     )
     parser.add_argument(
-        "--resume", action="store_true", help="leave out the pieces that the results have whole"
+        "--resume", action="store_true", help="leave out what the results have of this commit"
+    )
+    parser.add_argument(
+        "--also",
+        action="append",
+        default=[],
+        help="a commit whose results --resume counts too: it has the same product",
     )
     parser.add_argument("--lanes", type=int, default=LANES, help="how many trees at a time")
     parser.add_argument("--fresh", action="store_true", help="forget what --out holds")

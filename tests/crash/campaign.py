@@ -2,13 +2,14 @@
 
 import json
 import subprocess
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tests.crash.choice import Place
 from tests.crash.ground import VERB, Ground
 from tests.crash.points import SIBLINGS, CrashPoint
 from tests.crash.scenarios import SCENARIOS, TWELVE
@@ -28,7 +29,11 @@ REPEATED = (
     ("children", "start_once"),
 )
 """Statements whose answer is lost, where something then looks whether they happened."""
+LONG = {"children": 4, "parallel": 2, "each": 2, "events": 2, "input": 2, "failing": 2, "cron": 2}
+"""Pieces that take many minutes."""
 Line = dict[str, Any]
+Chosen = Callable[[Place, list[CrashPoint]], Iterable[CrashPoint]]
+"""Chooses among the points of a place."""
 POINT = ("scenario", "commit", "action", "role", "statement", "occurrence", "point")
 """What tells one crash point from all others, in a line of a file."""
 
@@ -41,6 +46,17 @@ class Piece:
     commit: str
     reborn: str | None = None
     first: str | None = None
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether no sibling has a part in it: then they need not look so often."""
+        return not {self.reborn, *SCENARIOS[self.scenario].roles} & set(SIBLINGS)
+
+    @property
+    def parts(self) -> int:
+        """How many tasks it is, so that no lane is at work when all others have ended."""
+        is_long = self.commit != VERB and not (self.reborn or self.first)
+        return LONG.get(self.scenario, 1) if is_long else 1
 
     def __str__(self) -> str:
         more = [each for each in (self.reborn, self.first) if each]
@@ -68,24 +84,37 @@ def sweep(
     ground: Ground,
     piece: Piece,
     action: str,
-    wanted: Callable[[CrashPoint], bool] = lambda _: True,
+    chosen: Chosen = lambda _, points: points,
 ) -> Iterator[Line]:
     """Sweep a piece in one way; one that comes to no end is given up, and said so."""
     known = {"revision": revision()}
     if piece.commit == VERB:
         verb = VerbSweep(ground.client(), piece.scenario)
         calls = sum(verb.counts.values())
-        for point in filter(wanted, verb.points()):
+        for point in chosen(Place(verb.name, VERB, verb.deciding), verb.points()):
             yield verb.broken(point, action).public() | known | {"at": _now(), "calls": calls}
         return
     scenario = SCENARIOS[piece.scenario]
-    made = ground.tree(scenario, piece.commit)
+    made = ground.tree(scenario, piece.commit, is_quiet=piece.is_quiet)
     swept = Sweep(made, scenario, piece.commit, piece.reborn, piece.first)
-    for result in swept.results(filter(wanted, swept.points()), action):
+    place = Place(swept.name, piece.commit, swept.deciding)
+    for result in swept.results(chosen(place, swept.points()), action):
         yield result.public() | known | {"at": _now(), "calls": _calls(swept)}
         if result.seconds == 0.0 and result.violations:
             ground.leave()  # it has not ended, and would be in the way of all that follows
             return
+
+
+def look(ground: Ground, piece: Piece) -> Line:
+    """Run a piece undisturbed; return which statements are its crash points, and how many."""
+    if piece.commit == VERB:
+        points = VerbSweep(ground.client(), piece.scenario).points()
+    else:
+        scenario = SCENARIOS[piece.scenario]
+        made = ground.tree(scenario, piece.commit, is_quiet=piece.is_quiet)
+        points = Sweep(made, scenario, piece.commit, piece.reborn, piece.first).points()
+    statements = sorted({point.statement for point in points})
+    return {"piece": str(piece), "statements": statements, "points": len(points)}
 
 
 def _calls(swept: Sweep) -> int:
@@ -133,10 +162,24 @@ def read(paths: Iterable[Path]) -> list[Line]:
     return list(found.values())
 
 
-def swept(paths: Iterable[Path]) -> list[Line]:
-    """Return which pieces files have whole, of the commit that is checked out."""
+def swept(paths: Iterable[Path], also: Collection[str] = ()) -> list[Line]:
+    """Return which pieces files have whole, of the commit that is checked out or of others."""
     whole = [line for line in _lines(paths) if "piece" in line]
-    return [line for line in whole if line["revision"] == revision()]
+    return [line for line in whole if line["revision"] in {revision(), *also}]
+
+
+def unfinished(paths: Iterable[Path], action: str) -> list[str]:
+    """Return the pieces of which files have no end, whichever commit was swept."""
+    whole = {
+        (line["piece"], line["part"][0])
+        for line in _lines(paths)
+        if "piece" in line and line["action"] == action
+    }
+    return [
+        str(piece)
+        for piece in pieces()
+        if not {(str(piece), part) for part in range(piece.parts)} <= whole
+    ]
 
 
 def _lines(paths: Iterable[Path]) -> list[Line]:

@@ -26,13 +26,14 @@ class Ground:
         self._site: Site | VerbSite | None = None
         self._stack = ExitStack()
 
-    def tree(self, scenario: Scenario, commit: str) -> Site:
+    def tree(self, scenario: Scenario, commit: str, *, is_quiet: bool = False) -> Site:
         """Give a tree that a scenario can run on: the last one's if it fits."""
-        if self._kind != (commit, scenario.settings):
+        kind = (commit, is_quiet, scenario.settings)
+        if self._kind != kind:
             self.leave()
             schema = self._stack.enter_context(fresh_schema(self._dsn))
-            made = site(self._dsn, schema, commit, **dict(scenario.settings))
-            self._site, self._kind = self._stack.enter_context(made), (commit, scenario.settings)
+            made = site(self._dsn, schema, commit, is_quiet=is_quiet, **dict(scenario.settings))
+            self._site, self._kind = self._stack.enter_context(made), kind
         return cast(Site, self._site)
 
     def client(self) -> VerbSite:

@@ -8,57 +8,71 @@ import multiprocessing
 import signal
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.queues import Queue, SimpleQueue
 from pathlib import Path
 
-from durable_otp.storage.statements import catalogue
-from tests.crash.campaign import Line, Piece, read, revision, sweep, write
-from tests.crash.coverage import exercised
+from tests.crash.campaign import Line, Piece, look, revision, sweep, write
+from tests.crash.choice import Place, Swept
 from tests.crash.ground import VERB, Ground
 from tests.crash.points import CrashPoint
 from tests.crash.scenarios import SCENARIOS, TWELVE
 
+LOOK = "look"
+"""In the place of how a piece is broken: it is not."""
+
 
 @dataclass(frozen=True)
 class Task:
-    """A piece, broken in one way.
+    """A piece, or a part of it, broken in one way.
 
     Attributes:
         roles: Whose statements; empty: everybody's.
-        missing: Only statements that no result in ``out`` has at that point.
+        full: Whether points that are the same elsewhere are swept here too.
+        start: From which byte on ``out`` tells of this sweep.
+        part: Which part of the piece's points, of how many.
+        also: Commits whose results count as if they were of the one that is checked out.
     """
 
     piece: Piece
     action: str
     out: Path
     roles: tuple[str, ...] = ()
-    missing: bool = False
+    full: bool = False
+    start: int = 0
+    part: tuple[int, int] = (0, 1)
+    also: tuple[str, ...] = ()
 
-    def done(self) -> dict[str, set[tuple[str, str]]]:
-        """Return how each statement was broken already, where only others are asked for."""
-        return exercised(read([self.out])) if self.missing and self.out.exists() else {}
+    def __str__(self) -> str:
+        number, of = self.part
+        return f"{self.piece} {self.action}{f' part {number + 1} of {of}' if of > 1 else ''}"
 
-    def wants(self, point: CrashPoint, done: Mapping[str, set[tuple[str, str]]]) -> bool:
-        """Return whether a point is asked for."""
-        is_known = not self.missing or point.statement in catalogue()
-        is_done = self.missing and (self.action, point.point) in done.get(point.statement, ())
-        return is_known and not is_done and (not self.roles or point.role in self.roles)
+    def chosen(self, place: Place, points: list[CrashPoint]) -> Iterator[CrashPoint]:
+        """Yield the points that are to be swept, each judged when its turn has come."""
+        number, of = self.part
+        swept = Swept(self.out, (revision(), *self.also), self.start)
+        for point in points[number::of]:
+            is_new = self.full or swept.is_new(place, point, self.action)
+            if is_new and (not self.roles or point.role in self.roles):
+                yield point
 
     @property
     def place(self) -> tuple[object, ...]:
-        """When its turn is: those of one kind of tree together, what takes longest first."""
+        """When its turn is: those of one kind of tree together, the quickest first.
+
+        So what is swept once is swept where it takes least.
+        """
         if self.piece.commit == VERB:
             return (1,)
         scenario = SCENARIOS[self.piece.scenario]
-        is_short = bool(self.piece.reborn or self.piece.first or scenario.name not in TWELVE)
         settings = tuple(str(each) for each in scenario.settings)
-        return (0, settings, self.piece.commit == "each", is_short, -_index(scenario.name))
+        kind = (settings, self.piece.commit == "each", not self.piece.is_quiet)
+        return (0, *kind, _index(scenario.name), self.action == "reset")
 
 
 def _index(scenario: str) -> int:
-    return TWELVE.index(scenario) if scenario in TWELVE else 0
+    return TWELVE.index(scenario) if scenario in TWELVE else -1
 
 
 def sweep_all(dsn: str, tasks: Iterable[Task], lanes: int) -> list[str]:
@@ -94,7 +108,7 @@ def _lane(dsn: str, waiting: "Queue[Task | None]", failed: "SimpleQueue[str]") -
     try:
         while (task := waiting.get()) is not None:
             if not (_swept(ground, task) or _swept(ground, task)):  # a machine may be too busy once
-                failed.put(f"{task.piece} {task.action}")
+                failed.put(str(task))
     finally:
         ground.leave()
 
@@ -106,15 +120,16 @@ def _leave(*_: object) -> None:
 
 def _swept(ground: Ground, task: Task) -> bool:
     """Sweep one piece in one way; return whether its undisturbed run was as it must be."""
-    began, found, done = time.monotonic(), [], task.done()
+    began, found = time.monotonic(), []
     try:
-        for line in sweep(ground, task.piece, task.action, lambda each: task.wants(each, done)):
+        if task.action == LOOK:
+            write(look(ground, task.piece) | {"action": LOOK, "revision": revision()}, task.out)
+            return True
+        for line in sweep(ground, task.piece, task.action, task.chosen):
             write(line, task.out)
             found.append(line)
-            if line["reached"]:
-                done.setdefault(line["statement"], set()).add((task.action, line["point"]))
     except Exception as error:  # a piece that cannot be swept must not take the others with it
-        print(f"{task.piece} {task.action}: {error!r}", file=sys.stderr, flush=True)
+        print(f"{task}: {error!r}", file=sys.stderr, flush=True)
         ground.leave()
         return False
     _tell(task, found, time.monotonic() - began)
@@ -123,8 +138,9 @@ def _swept(ground: Ground, task: Task) -> bool:
 
 def _tell(task: Task, found: list[Line], seconds: float) -> None:
     bad = sum(bool(line["violations"]) for line in found)
-    text = f"{task.piece} {task.action}: {len(found)} points, {bad} bad, {seconds:.0f} s"
+    text = f"{task}: {len(found)} points, {bad} bad, {seconds:.0f} s"
     print(text, file=sys.stderr, flush=True)
-    whole = {"piece": str(task.piece), "action": task.action, "seconds": round(seconds, 1)}
-    if not task.roles and not task.missing:
-        write(whole | {"points": len(found), "revision": revision()}, task.out)
+    if not task.roles:
+        whole = {"piece": str(task.piece), "action": task.action, "part": list(task.part)}
+        more = {"seconds": round(seconds, 1), "points": len(found), "revision": revision()}
+        write(whole | more, task.out)

@@ -49,6 +49,20 @@ def _claimed(world: World, workflow: Workflow, key: str, holder: str) -> str:
     return handle.id
 
 
+def start_unreadable(world: World, workflow: Workflow, key: str) -> str:
+    """Start an execution whose input was encoded by a codec that this node has not."""
+    world.ledger.fault("planted", key)
+    given = world.given(key)
+    handle = world.durable.start(workflow, given, idempotency_key=key, queue="limbo")
+    world.ledger.sql(
+        "UPDATE {s}.workflow_executions SET queue = 'default', input = jsonb_build_object("
+        "'$codec', 'lost', 'encoded', encode(convert_to(input::text, 'UTF8'), 'base64')) "
+        "WHERE id = %s::uuid",
+        handle.id,
+    )
+    return handle.id
+
+
 def start_an_orphan(world: World, workflow: Workflow, key: str) -> str:
     """Make a child at work whose parent has ended, as a death between two statements leaves it."""
     parent, child = (

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from durable_otp.storage.statements import catalogue
 from tests.support.chaos import POINTS
 
 Counts = Counter[tuple[str, str]]
@@ -19,6 +20,14 @@ SIBLINGS = (
     "scheduler",
     "wait_timeouts",
     "pruner",
+)
+Deciding = frozenset[tuple[str, str]]
+"""Who commits something with which statement."""
+OF_CONNECTIONS = ("BEGIN", "ROLLBACK", "DEALLOCATE", "SELECT", "SET", "session")
+_WRITES = re.compile(
+    r"INSERT|(?<!FOR )(?<!NO KEY )UPDATE|DELETE|CREATE|ALTER|DROP|\bNOTIFY|pg_notify"
+    r"|_moves\(|pass_turns\(",
+    re.IGNORECASE,
 )
 _ROLE = re.compile(r"durable:(?P<role>\w+)")
 
@@ -50,6 +59,27 @@ def role_of(app: str) -> str:
 def counted(statements: Iterable[Mapping[str, Any]]) -> Counts:
     """Count the statements that the proxy saw."""
     return Counter((role_of(each["app"]), each["name"]) for each in statements)
+
+
+def changes(statement: str) -> bool:
+    """Return whether a statement changes rows; what is in no catalogue may."""
+    text = catalogue().get(statement)
+    return statement not in OF_CONNECTIONS and (text is None or bool(_WRITES.search(text.sql)))
+
+
+def deciding(statements: Iterable[Mapping[str, Any]]) -> Deciding:
+    """Return with which statements something was committed: all others leave the rows alone."""
+    within: set[int] = set()
+    found = set()
+    for each in statements:
+        name, connection = each["name"], each["conn"]
+        if name == "BEGIN":
+            within.add(connection)
+        elif name == "COMMIT" or (changes(name) and connection not in within):
+            found.add((role_of(each["app"]), name))
+        if name in {"COMMIT", "ROLLBACK"}:
+            within.discard(connection)
+    return frozenset(found)
 
 
 def points_of(counts: Counts, roles: Iterable[str]) -> Iterator[CrashPoint]:

@@ -4,7 +4,7 @@ import os
 import platform
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psycopg
@@ -19,8 +19,11 @@ PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 BEGIN, END = "<!-- crash points: begin -->", "<!-- crash points: end -->"
 
 
-def section(lines: Sequence[Line], dsn: str) -> str:
-    """Return the section: the sums, what every scenario had, who said what, what is missing."""
+def section(lines: Sequence[Line], dsn: str, left: Mapping[str, Sequence[str]]) -> str:
+    """Return the section: the sums, what every scenario had, who said what, what is missing.
+
+    ``left``: the pieces that were not swept to their end, by how they were to be broken.
+    """
     bad = [line for line in lines if line["violations"]]
     reached = [line for line in lines if line["reached"]]
     times = sorted(line["at"] for line in lines)
@@ -33,6 +36,7 @@ def section(lines: Sequence[Line], dsn: str) -> str:
             "less often than in the run that was counted."
         ),
         _coverage(lines),
+        *_left(left),
         _table(_scenario_rows(lines), SCENARIO_HEAD),
         _table(_role_rows(lines), ("Role", "Statements that were crash points")),
         *_violations(bad),
@@ -59,6 +63,15 @@ def machine(dsn: str) -> str:
     cores, load = os.cpu_count(), os.getloadavg()[1]
     python = platform.python_version()
     return f"{cores} cores (load {load:.0f}), PostgreSQL {version}, Python {python}"
+
+
+def _left(left: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Yield what is to be swept still."""
+    if not any(left.values()):
+        yield "Every piece was swept to its end."
+    for action, names in left.items():
+        if names:
+            yield f"Not swept to the end with `{action}`: {_code(names)}."
 
 
 def _revisions(lines: Iterable[Line]) -> str:

@@ -15,6 +15,7 @@ from tests.crash.planted import (
     start_an_orphan,
     start_held_by_a_dead_manager,
     start_held_by_a_ghost,
+    start_unreadable,
 )
 from tests.crash.points import SIBLINGS
 from tests.crash.world import World
@@ -217,6 +218,18 @@ def outlive_it(world: World, execution: str) -> None:
         world.advance(timedelta(seconds=RETENTION + 60))
 
 
+def find_the_codec(world: World, execution: str) -> None:
+    """Decode the input once it was set aside, and let the time until the next try pass."""
+    world.ledger.sql(
+        "UPDATE {s}.workflow_executions "
+        "SET input = convert_from(decode(input ->> 'encoded', 'base64'), 'UTF8')::jsonb "
+        "WHERE id = %s::uuid AND input ? '$codec' AND status = 'pending' "
+        "AND lock_token IS NULL AND scheduled_at > {s}.now()",
+        execution,
+    )
+    pass_time(world, execution)
+
+
 LONGEST_ORDER = 20.0
 AGES = 1e6
 """No claim goes stale by the clock before a scenario says so."""
@@ -313,6 +326,7 @@ SCENARIOS = {
         Scenario(
             workflows.plain, start_an_orphan, roles=("wait_timeouts",), called="planted orphan"
         ),
+        Scenario(workflows.plain, start_unreadable, find_the_codec, called="unreadable"),
         Scenario(troubled.books, start_with_books),
         Scenario(troubled.two_answers, start_long, answer_meanwhile),
         Scenario(workflows.plain, start_in_turns, called="in turns"),

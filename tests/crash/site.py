@@ -18,6 +18,7 @@ from durable_otp.storage import test_clock
 from durable_otp.storage.database import Database
 from durable_otp.storage.migrator import Migrator
 from tests.crash import troubled, workflows
+from tests.crash.points import SIBLINGS
 from tests.crash.scenarios import AGES, RETENTION, Scenario
 from tests.support.chaos import ChaosProxy
 from tests.support.ledger import Ledger, Record
@@ -31,13 +32,11 @@ SETTINGS: dict[str, Any] = {
     "stale_lock_timeout": AGES,
     "max_interruptions": 1000,
     "retention": {"completed": RETENTION},
-    "stale_job_recovery": {"interval": 0.3},
-    "zombie_recovery": {"interval": 0.3},
-    "sleep_waker": {"interval": 0.3},
-    "scheduler": {"interval": 0.3},
-    "wait_timeouts": {"interval": 0.3},
-    "pruner": {"interval": 0.3},
 }
+OFTEN, SELDOM = 0.3, 2.0
+"""How often siblings look in seconds, where they have a part in what is swept and where not."""
+LOOK = 0.04
+"""How often this side looks: a look costs as much as a statement of the product."""
 NODE_TIMEOUT = 8.0
 """Long enough for a busy machine: a beat that is late is no death."""
 LONGEST_RUN = 90.0
@@ -113,7 +112,7 @@ class Site:
             if time.monotonic() > deadline:
                 raise AssertionError(f"{scenario.name} has not ended: {self._left(mark)}")
             scenario.nudge(self, root)
-            time.sleep(0.02)
+            time.sleep(LOOK)
 
     def _has_ended(self, scenario: Scenario, mark: int) -> bool:
         (row,) = self.ledger.sql(
@@ -174,6 +173,7 @@ def site(
     schema: str,
     commit: str = "each",
     *,
+    is_quiet: bool = False,
     shutdown_timeout: float = 5.0,
     node_timeout: float = NODE_TIMEOUT,
     limits: Sequence[tuple[str, Any]] = (),
@@ -186,6 +186,8 @@ def site(
     upstream = str(parts["host"]), int(parts.get("port") or 5432)
     queue = {"concurrency": 2, "poll_interval": 0.3, "commit": commit, **dict(limits)}
     queues = {"default": queue, "slow": {**queue, "concurrency": 1}}
+    looks = set(SIBLINGS) - {"registrar"}
+    siblings = {key: {"interval": SELDOM if is_quiet else OFTEN} for key in looks}
     with ChaosProxy(upstream) as proxy, kept(dsn, schema) as ledger:
         runtime = Runtime(
             dsn=proxy.dsn(dsn),
@@ -195,6 +197,7 @@ def site(
             supervisor=supervisor,
             node_timeout=node_timeout,
             **SETTINGS,
+            **siblings,
         )
         clock = Database(dsn, schema, role="test clock")
         with Durable(dsn, schema=schema) as durable, runtime:

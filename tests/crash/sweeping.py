@@ -1,10 +1,11 @@
 """Breaking a run at one point after the other, and comparing each with a run that nothing met."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from tests.crash.points import SIBLINGS, Counts, CrashPoint, counted, points_of
+from tests.crash.points import SIBLINGS, Counts, CrashPoint, Deciding, counted, deciding, points_of
 from tests.crash.scenarios import Scenario
 from tests.crash.site import Ending, Site
 from tests.support.ledger import violations
@@ -16,12 +17,16 @@ ACTIONS = ("kill", "reset")
 PATIENCE = 1.5
 """How long a sibling has to reach its statement after the work is done: it looks every 0.3 s, and
 shows its life every second."""
+LONGEST_REPEAT = 15.0
+"""How long a role may take to ask what became of the statement whose answer it has lost."""
 MAX_CRASHES = 5
 TWICE = 2
 """No statement comes more often than this within one round, but for these."""
 OFTEN = ("BEGIN", "COMMIT", "session")
 LIKELY = 2
 """Later occurrences of a statement that comes round and round are not waited for."""
+ANYTIME = (*OFTEN, "beat_manager", "heartbeat_many", "predecessors", "queue_settings")
+"""What a role says now and then, and behind each new connection."""
 REBIRTH = {"manager": r"^durable:manager default\b"}
 
 
@@ -81,11 +86,12 @@ class Sweep:
     first: str | None = None
 
     def __post_init__(self) -> None:
-        self.calm, self.counts = self._undisturbed()
+        self.usual: set[str] = set()
+        self.calm, self.counts, self.deciding = self._undisturbed()
         if self.first:
-            usual = {name for _, name in self.counts}
-            _, found = self._undisturbed(is_broken=True)
-            self.counts = Counts({key: n for key, n in found.items() if key[1] not in usual})
+            self.usual = {name for _, name in self.counts}
+            _, found, self.deciding = self._undisturbed(is_broken=True)
+            self.counts = self._unusual(found)
 
     @property
     def name(self) -> str:
@@ -122,7 +128,8 @@ class Sweep:
         def fired() -> bool:
             return was_broken(proxy.rule(id=rule["id"]))
 
-        patience = PATIENCE if point.role != "worker" and point.occurrence <= LIKELY else 0.0
+        is_awaited = self.first or (point.role != "worker" and point.occurrence <= LIKELY)
+        patience = PATIENCE if is_awaited else 0.0
         try:
             ending = self.site.run(self.scenario, fired, patience)
         except AssertionError as error:
@@ -140,7 +147,17 @@ class Sweep:
             match |= {"behind": f"^{behind[0]}$"} if behind else {}
             self.site.proxy.arm(k=1, point="sent", action="reset", match=match)
 
-    def _undisturbed(self, is_broken: bool = False) -> tuple[Ending, Counts]:
+    def _unusual(self, counts: Counts) -> Counts:
+        """Return what only a run has that loses the first answer."""
+        return Counts({key: n for key, n in counts.items() if key[1] not in self.usual})
+
+    def _has_asked(self, since: int) -> bool:
+        """Return whether somebody has said what only a lost answer has them say."""
+        roles = self.scenario.roles
+        heard = self._unusual(self._heard(since))
+        return any(role in roles and name not in ANYTIME for role, name in heard)
+
+    def _undisturbed(self, is_broken: bool = False) -> tuple[Ending, Counts, Deciding]:
         """Run once to warm up, then once to be counted; also what comes a moment later."""
         self.site.run(self.scenario)
         if is_broken:
@@ -155,7 +172,12 @@ class Sweep:
         if set(self.scenario.roles) & set(SIBLINGS) or self.reborn:
             wait_until(lambda: self._rounds(seen), what="a round of every sibling")
             statements = self.site.proxy.statements(since=seen, brief=True)["statements"]
-        return ending, counted(statements if not born else self._said_since(born))
+        elif is_broken:
+            with suppress(AssertionError):  # some look without a statement of their own
+                wait_until(lambda: self._has_asked(seen), timeout=LONGEST_REPEAT)
+            statements = self.site.proxy.statements(since=seen, brief=True)["statements"]
+        said = self._said_since(born) if born else statements
+        return ending, counted(said), deciding(said)
 
     def _said_since(self, birth: int) -> list[dict[str, Any]]:
         """Return what was said over connections that were opened after a number was given."""

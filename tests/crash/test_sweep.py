@@ -5,6 +5,7 @@ All of it: ``python -m tests.crash``, which ``.ci/full`` runs.
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,14 @@ from typing import Any
 import pytest
 
 from durable_otp.storage.statements import catalogue
-from tests.crash.campaign import POINT, Piece, pieces, read, revision, swept, write
+from tests.crash.campaign import POINT, Piece, pieces, read, revision, swept, unfinished, write
+from tests.crash.choice import Place, Swept
 from tests.crash.coverage import exercised, incomplete, never
 from tests.crash.lanes import Task
-from tests.crash.points import Counts, CrashPoint, points_of
+from tests.crash.points import Counts, CrashPoint, deciding, points_of
 from tests.crash.scenarios import SCENARIOS, TWELVE
 from tests.crash.site import Ending, Site, site
-from tests.crash.sweeping import Sweep
+from tests.crash.sweeping import Result, Sweep
 from tests.crash.verb_sweep import VerbSweep, verb_site
 from tests.support.ledger.invariants_steps import Answer
 from tests.support.postgres import fresh_schema
@@ -133,25 +135,96 @@ def test_a_file_of_results_has_a_point_once_and_at_its_worst(tmp_path: Path) -> 
     assert [line["action"] for line in swept([tmp_path / "results"])] == ["kill"]
 
 
-def test_what_is_missing_is_what_nobody_has_broken_there(tmp_path: Path) -> None:
-    piece, (name, *_) = Piece("plain", "each"), catalogue()
-    points = [CrashPoint("worker", statement, 1, "sent") for statement in (name, "BEGIN")]
-    line = {"reached": True, "action": "kill", "statement": name, "point": "sent"}
-    write(line | {"violations": []}, tmp_path / "results")
+DECIDING = frozenset({("worker", "complete"), ("pruner", "complete"), ("worker", "COMMIT")})
+PLACES = [Place("plain", "each", DECIDING), Place("retry", "each", DECIDING)]
 
-    def wanted(action: str, **more: Any) -> list[bool]:
-        task = Task(piece, action, tmp_path / "results", **more)
-        return [task.wants(point, task.done()) for point in points]
 
-    assert wanted("kill") == [True, True]
-    assert wanted("kill", missing=True) == [False, False]
-    assert wanted("reset", missing=True) == [True, False]
-    assert wanted("kill", roles=("manager",)) == [False, False]
+def kept(path: Path, point: CrashPoint, action: str = "kill", **more: Any) -> Swept:
+    """Write down that a point of the first place was swept."""
+    result = Result("plain", "each", action, point, reached=True, violations=(), seconds=1.0)
+    write(result.public() | {"revision": revision()} | more, path / "results")
+    return Swept(path / "results", [revision()])
+
+
+@pytest.mark.parametrize(
+    ("statement", "where", "action", "again"),
+    [
+        ("complete", "before", "kill", [False, True]),
+        ("complete", "sent", "kill", [False, True]),
+        ("COMMIT", "sent", "kill", [False, True]),
+        ("complete", "sent", "reset", [False, True]),
+        ("complete", "before", "reset", [False, False]),
+        ("complete", "after", "kill", [False, False]),
+        ("waits_of", "sent", "kill", [False, False]),
+    ],
+)
+def test_a_point_is_swept_in_every_scenario_unless_it_is_the_same_there(
+    tmp_path: Path, statement: str, where: str, action: str, again: list[bool]
+) -> None:
+    point = CrashPoint("worker", statement, 1, where)
+    swept = kept(tmp_path, point, action)
+    assert [swept.is_new(place, point, action) for place in PLACES] == again
+    assert swept.is_new(PLACES[0], replace(point, occurrence=2), action)
+    assert swept.is_new(replace(PLACES[0], commit="batched"), point, action)
+
+
+def test_a_role_that_repeats_by_one_function_is_reset_once(tmp_path: Path) -> None:
+    for role, again in (("worker", True), ("pruner", False)):
+        point = CrashPoint(role, "complete", 1, "sent")
+        assert kept(tmp_path, point, "reset").is_new(PLACES[1], point, "reset") is again
+
+
+def test_what_was_not_met_or_was_met_by_another_commit_is_still_to_be_swept(
+    tmp_path: Path,
+) -> None:
+    point = CrashPoint("worker", "complete", 1, "after")
+    kept(tmp_path, point, reached=False)
+    swept = kept(tmp_path, point, revision="another")
+    assert swept.is_new(PLACES[0], point, "kill")
+    kept(tmp_path, point)
+    assert not swept.is_new(PLACES[0], point, "kill"), "what others add is seen"
+
+
+def test_what_changes_rows_by_itself_decides_and_so_does_the_end_of_a_transaction() -> None:
+    said = [
+        (1, "fetch_jobs"),
+        (1, "next_due"),
+        (2, "BEGIN"),
+        (1, "heartbeat_many"),
+        (2, "write_batch"),
+        (2, "COMMIT"),
+        (2, "listen_queue"),
+        (2, "complete"),
+    ]
+    app = "durable:manager default"
+    statements = [{"conn": conn, "name": name, "app": app} for conn, name in said]
+    names = {name for _, name in deciding(statements)}
+    assert names == {"fetch_jobs", "heartbeat_many", "COMMIT", "complete"}
+
+
+def test_a_piece_is_whole_when_all_of_its_parts_are(tmp_path: Path) -> None:
+    piece = next(each for each in pieces() if each.parts > 1)
+    for part in range(piece.parts):
+        assert str(piece) in unfinished([tmp_path / "x"] if part else [], "kill")
+        whole = {"piece": str(piece), "action": "kill", "part": [part, piece.parts]}
+        write(whole, tmp_path / "x")
+    assert str(piece) not in unfinished([tmp_path / "x"], "kill")
+    assert str(piece) in unfinished([tmp_path / "x"], "reset")
+
+
+def test_the_parts_of_a_piece_are_all_of_it(tmp_path: Path) -> None:
+    points = [CrashPoint("worker", "complete", number, "sent") for number in range(7)]
+    tasks = [
+        Task(Piece("plain", "each"), "kill", tmp_path / "x", part=(n, 3), full=True)
+        for n in range(3)
+    ]
+    found = [point for task in tasks for point in task.chosen(PLACES[0], points)]
+    assert sorted(found) == points
 
 
 def test_pieces_on_the_same_kind_of_tree_are_swept_one_after_the_other() -> None:
     tasks = [Task(piece, "kill", Path("x")) for piece in pieces()]
-    kinds = [task.place[:3] for task in sorted(tasks, key=lambda task: task.place)]
+    kinds = [task.place[:4] for task in sorted(tasks, key=lambda task: task.place)]
     changes = sum(before != after for before, after in pairwise(kinds))
     assert changes == len(set(kinds)) - 1
     assert kinds[-1] == (1,), "verbs come last"

@@ -10,7 +10,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from durable_otp.storage.migrator import Migrator
 from tests.crash.client import ENDED_WELL, REFUSED, ClientProcess
-from tests.crash.points import Counts, CrashPoint, counted, points_of
+from tests.crash.points import Counts, CrashPoint, counted, deciding, points_of
 from tests.crash.sweeping import Result, was_broken
 from tests.crash.verbs import VERBS, Verb
 from tests.support.chaos import ChaosProxy
@@ -33,6 +33,10 @@ LOOKS = {
     "fan_outs": "path, visit, total",
 }
 """What two runs of a verb have in common, by table."""
+
+ONLY = {"queues": "NOT EXISTS (SELECT FROM durable.nodes n WHERE n.id = t.node_id)"}
+"""What was set for a node goes with the node: of one whose registrar was killed, stale job recovery
+forgets both, in one statement, once the node's timeout has passed."""
 
 
 SESSIONS = "start"
@@ -60,7 +64,9 @@ class VerbSite:
             return {
                 table: sorted(
                     str(tuple(row.values()))
-                    for row in self.tables.sql(f"SELECT {columns} FROM durable.{table}")
+                    for row in self.tables.sql(
+                        f"SELECT {columns} FROM durable.{table} t WHERE {ONLY.get(table, 'true')}"
+                    )
                 )
                 for table, columns in _unnamed(LOOKS).items()
             }
@@ -110,6 +116,7 @@ class VerbSweep:
         self.after = self.site.state()
         statements = self.site.proxy.statements(since=seen, brief=True)["statements"]
         self.counts: Counts = counted(statements)
+        self.deciding = deciding(statements)
 
     def points(self) -> list[CrashPoint]:
         """Return the crash points of the undisturbed run; opening a connection is one verb's."""

@@ -28,6 +28,8 @@ from tests.crash.verbs_flow import FLOW
 from tests.crash.verbs_seeing import SEEING
 from tests.support.tables import Tables
 
+LONGEST_IDLE = 60.0
+
 # what verbs find
 
 
@@ -232,6 +234,11 @@ def run_a_tree(dsn: str, schema: str) -> None:
         runtime.resume("default")
 
 
+def run_until_idle(dsn: str, schema: str) -> None:
+    with Runtime(dsn=dsn, schema=schema, workflows=[order], queues={"default": 1}) as runtime:
+        assert runtime.wait_until_idle(LONGEST_IDLE)
+
+
 def read_as_the_demo_does(dsn: str, schema: str, execution: str) -> None:
     database = PooledDatabase(dsn, schema)
     database.run(overview.journal_totals)
@@ -309,6 +316,7 @@ VERBS: dict[str, Verb] = {
         first="COMMIT",
     ),
     "a tree": Verb(run_a_tree, repeats=False, roles=("migrator", "start", "runtime")),
+    "a tree, until it is idle": Verb(run_until_idle, repeats=False, roles=("idle_watch",)),
     "a tree, until it stops": Verb(run_a_tree, repeats=False, roles=("registrar",)),
     **SEEING,
     **FLOW,

@@ -62,7 +62,7 @@ def on_show(tables: Tables) -> Arguments:
 
 def a_node(tables: Tables) -> Arguments:
     """A node that lives and does nothing."""
-    sibling = {"id": "pruner", "role": "pruner", "pid": 8}
+    sibling = {"id": "pruner", "role": "pruner", "pid": 8, "children": []}
     shown = {"status": "up", "restarts": 0, "started_at": None}
     tree = {"id": "root", "role": "root", "pid": 7, **shown, "children": [sibling | shown]}
     tables.sql(
@@ -70,6 +70,14 @@ def a_node(tables: Tables) -> Arguments:
         "seen_at) VALUES ('n', 'n', 'here', 7, %s, 1e6, durable.now(), durable.now())",
         [json.dumps(tree)],
     )
+    return []
+
+
+def on_time(tables: Tables) -> Arguments:
+    """A schedule with a slot that has run."""
+    with Durable(tables.dsn, schema=tables.schema) as durable:
+        durable.create_schedule("daily", order, "0 9 * * *")
+        durable.trigger_schedule("daily")
     return []
 
 
@@ -167,6 +175,11 @@ SEEING: dict[str, Verb] = {
         browse(*(f"/executions/{{}}/{tab}" for tab in ("summary", "flow", "timeline", "logs"))),
         on_show,
     ),
+    "dashboard: a search": Verb(
+        browse("/executions?contains=n%3D1", "/executions?step=one"), on_show
+    ),
+    "dashboard: processes": Verb(browse("/processes", "/processes/log"), a_node),
+    "dashboard: schedules": Verb(browse("/schedules"), on_time),
     "dashboard: queues and deeds": Verb(browse("/queues", "/audit"), on_show),
     "dashboard: cancel": Verb(press("/executions/{}/cancel"), on_show),
 }

@@ -1,7 +1,11 @@
 """A sibling's rest: ended by what was notified, also while the round's own statements ran."""
 
+import select
 import socket
+from collections.abc import Sequence
 from typing import Any
+
+import psycopg
 
 from durable_otp.otp import ChildSpec, Message, ParentLink
 from durable_otp.otp.link import encode
@@ -59,3 +63,44 @@ def test_what_the_supervisor_says_while_the_database_is_away_is_heard() -> None:
         theirs.sendall(encode(Message("tree", {}, b"")) + encode(Message("workflows", {}, b"")))
         assert pause(0.05) is False
     assert [each.kind for each in heard] == ["tree", "workflows"]
+
+
+class CountedLink(ParentLink):
+    """Counts how often it waits."""
+
+    waits = 0
+
+    def receive(self, timeout: float | None, also: Sequence[int] = ()) -> Message | None:
+        self.waits += 1
+        return super().receive(timeout, also)
+
+
+class HungUpOn:
+    """A round whose connection the server ends, and then a round that is the last."""
+
+    def __init__(self, database: Database, dsn: str, supervisor: socket.socket) -> None:
+        self._database = database
+        self._dsn = dsn
+        self._supervisor = supervisor
+        self._is_first = True
+
+    def run_once(self) -> float:
+        connection = self._database.connection()
+        if self._is_first:
+            with psycopg.connect(self._dsn) as other:
+                other.execute("SELECT pg_terminate_backend(%s)", [connection.info.backend_pid])
+            assert select.select([connection.fileno()], [], [], 30.0)[0], "it has hung up"
+        else:
+            self._supervisor.close()
+        self._is_first = False
+        return 0.1
+
+
+def test_a_rest_during_which_the_server_hangs_up_is_one_wait(dsn: str, schema: str) -> None:
+    Migrator(dsn, schema).migrate()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        parent = CountedLink(ours)
+        database = Database(dsn, schema, role="rounds")
+        serve(parent, database, HungUpOn(database, dsn, theirs))
+    assert parent.waits <= 3, "a dead connection is readable for good"

@@ -7,6 +7,7 @@ import os
 import random
 import socket
 import struct
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 from tests.support.chaos import traps, wire
@@ -81,9 +82,9 @@ class Connection:
         }
         return about | ({"client_pids": self.owners()} if owners else {})
 
-    def owners(self) -> list[int]:
-        """Return the pids that hold the client's end."""
-        return [pid for pid in socket_owners(*self._ends) if pid != os.getpid()]
+    def owners(self, among: Iterable[int] = ()) -> list[int]:
+        """Return the pids that hold the client's end: all, or those that descend from `among`."""
+        return [pid for pid in socket_owners(*self._ends, among) if pid != os.getpid()]
 
     def toxic(self, kind: str, way: str = "both") -> Toxic | None:
         """Return the toxic of a kind that holds here."""

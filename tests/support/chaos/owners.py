@@ -5,7 +5,7 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 Address = tuple[str, int]
@@ -14,11 +14,15 @@ _MOST_ANCESTORS = 64
 _LOOKS = 5
 
 
-def socket_owners(local: Address, remote: Address) -> list[int]:
-    """Return the pids that hold the socket whose own end is `local` and whose far end `remote`."""
+def socket_owners(local: Address, remote: Address, among: Iterable[int] = ()) -> list[int]:
+    """Return the pids that hold the socket whose own end is `local` and whose far end `remote`.
+
+    Only descendants of `among` are looked at where it is given: the machine has many others.
+    """
     for _ in range(_LOOKS):  # a table that changes while it is read shows gaps
         inode = _inode(local, remote)
-        owners = sorted(_holders(f"socket:[{inode}]")) if inode else []
+        pids = {pid for each in among for pid in _family(each)} if among else set(_everybody())
+        owners = sorted(_holders(f"socket:[{inode}]", pids)) if inode else []
         if owners:
             return owners
     return []
@@ -81,9 +85,23 @@ def _hexadecimal(address: Address, is_v6: bool) -> str:
     return f"{''.join(words)}:{port:04X}"
 
 
-def _holders(link: str) -> Iterator[int]:
+def _everybody() -> Iterator[int]:
+    return map(int, filter(str.isdigit, os.listdir("/proc")))  # noqa: PTH208 - thousands
+
+
+def _family(pid: int) -> Iterator[int]:
+    """Yield a process and its descendants, as the kernel lists them."""
+    yield pid
+    with contextlib.suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - nothing to be sorted
+            children = Path(f"/proc/{pid}/task/{thread}/children").read_text()
+            for child in children.split():
+                yield from _family(int(child))
+
+
+def _holders(link: str, pids: Iterable[int]) -> Iterator[int]:
     me = os.getpid()
-    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):  # noqa: PTH208 - thousands
+    for pid in pids:
         if pid != me and _holds(pid, link):
             yield pid
 

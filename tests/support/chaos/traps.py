@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 from tests.support.chaos.owners import is_descendant, parent_of, wait_gone
@@ -29,7 +30,7 @@ class Victim(Protocol):
     def abort(self, side: str = "both", reset: bool = True) -> None:
         """Close sockets."""
 
-    def owners(self) -> list[int]:
+    def owners(self, among: Iterable[int] = ()) -> list[int]:
         """Return the pids that hold the client's end."""
 
 
@@ -67,7 +68,7 @@ async def break_(victim: Victim, how: str) -> bool:
 def aim(victim: Victim, rule: Rule) -> None:
     """Find out in time whom a kill will hit: looking takes longer than some clients live."""
     if rule.action == "kill" and "owners" not in rule.detail:
-        rule.detail["owners"] = victim.owners()
+        rule.detail["owners"] = victim.owners(victim.board.guards) or victim.owners()
 
 
 async def _kill(victim: Victim, rule: Rule) -> str:
