@@ -8,7 +8,7 @@ from typing import Any
 from durable_otp.storage.identity import is_id, new_id
 from durable_otp.storage.journal_writing import json_text
 from durable_otp.storage.operation import Operation
-from durable_otp.storage.processes import Process
+from durable_otp.storage.processes import Process, process_key
 from durable_otp.storage.statements import Statement
 from durable_otp.workflow.execution import instant_text
 
@@ -144,6 +144,7 @@ def last_words(ended: Sequence[Mapping[str, Any]]) -> Operation[dict[str, list[s
             "execution_ids": [life["execution_id"] for life in dead],
             "steps": [life["step"] for life in dead],
             "ends": [life["ended_at"] for life in dead],
+            "processes": [process_key(life["node_id"], life["pid"]) for life in dead],
         },
     )
     return {row["id"]: [str(line["message"]) for line in row["logs"][-LINES:]] for row in rows}

@@ -145,7 +145,8 @@ def test_handlers_of_this_process_are_called_until_they_are_ended(tree: Tree) ->
         )
         end()
     failures = [event for event in events if event.name == "move_handler_failed"]
-    assert [event.facts["execution"] for event in failures] == [handle.id]
+    told_of = [event.facts["execution"] for event in failures]
+    assert told_of.count(handle.id) == 1  # the tree's earlier executions may move as well
     before = len(told)
     tree.start().result(timeout=30)
     assert len(told) == before

@@ -15,7 +15,6 @@ from durable_otp.runtime.permits import Permits
 from durable_otp.runtime.slate import SIZE, Slate
 from durable_otp.runtime.station import Station
 from durable_otp.storage.queue import Claim
-from durable_otp.workflow.state import State
 from tests.support.tree import kill
 
 MANY = 3000
@@ -102,7 +101,7 @@ def test_the_slate_of_a_killed_worker_shows_what_it_had_begun() -> None:
 def held(run: int) -> Held:
     now, nothing = datetime.now(UTC), "is not looked at"
     claim = Claim(
-        id=str(run), workflow=nothing, version="1", status=State.RUNNING, queue=nothing, priority=0,
+        id=str(run), workflow=nothing, version="1", queue=nothing, priority=0,
         input=None, scheduled_at=now, current_step=None, lock_token=nothing, crashes=0, alone=False,
         begun_before=False, home_queue=nothing, is_plain=True,
     )  # fmt: skip

@@ -49,12 +49,12 @@ LIMIT %(limit)s;
 -- What was printed last by those who died at a step: the logs of the attempt that their manager
 -- recorded for them, the one nearest to their end.
 SELECT dead.id::text, said.logs
-FROM unnest(%(ids)s::uuid[], %(execution_ids)s::uuid[], %(steps)s::text[], %(ends)s::timestamptz[])
-    AS dead (id, execution_id, step, ended_at)
+FROM unnest(%(ids)s::uuid[], %(execution_ids)s::uuid[], %(steps)s::text[], %(ends)s::timestamptz[],
+            %(processes)s::text[]) AS dead (id, execution_id, step, ended_at, process)
 CROSS JOIN LATERAL (
     SELECT s.logs FROM durable.step_executions s
     WHERE s.execution_id = dead.execution_id AND s.path = dead.step AND s.status = 'failed'
-      AND s.process IS NULL
+      AND (s.process = dead.process OR s.process IS NULL)
     ORDER BY abs(extract(epoch FROM s.completed_at - dead.ended_at)), s.id
     LIMIT 1
 ) AS said;
