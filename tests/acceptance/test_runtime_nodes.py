@@ -58,6 +58,16 @@ def assert_each_ended_once(tree: Tree, ids: Sequence[str]) -> None:
     assert {(row["status"], row["completed"]) for row in rows} == {("completed", 1)}
 
 
+def what_is_left(tree: Tree) -> list[object]:
+    """Return what tells why a node is not idle: what has not ended, who holds it, the manager."""
+    open_ones = tree.sql(
+        "SELECT id::text, status, locked_by, locked_at, scheduled_at, interruptions, now() "
+        "FROM {s}.workflow_executions WHERE completed_at IS NULL"
+    )
+    managers = tree.sql("SELECT * FROM {s}.managers")
+    return [tree.runtime.node_id, open_ones, managers, tree.manager()]
+
+
 def share_fairly(dsn: str, schema: str, count: int, work: int) -> None:
     with ExitStack() as stack:
         trees = nodes(stack, dsn, schema, count)
@@ -90,7 +100,7 @@ def test_a_node_killed_amid_its_work_loses_nothing(dsn: str, schema: str) -> Non
         kill(killed.runtime.pid)
         wait_until(lambda: all_gone(processes), what="the end of its processes")
         left.runtime.resume(ALL)
-        assert left.runtime.wait_until_idle(timeout=100)
+        assert left.runtime.wait_until_idle(timeout=100), what_is_left(left)
         assert_each_ended_once(left, ids)
         runs = Counter(str(line["execution_id"]) for line in left.ledger())
         again = [each for each, times in runs.items() if times > 1]
