@@ -64,7 +64,7 @@ def what_is_left(tree: Tree) -> list[object]:
         "SELECT id::text, status, locked_by, locked_at, scheduled_at, interruptions, now() "
         "FROM {s}.workflow_executions WHERE completed_at IS NULL"
     )
-    managers = tree.sql("SELECT * FROM {s}.managers")
+    managers = tree.sql("SELECT * FROM {s}.queue_managers")
     return [tree.runtime.node_id, open_ones, managers, tree.manager()]
 
 
