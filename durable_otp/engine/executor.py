@@ -186,6 +186,7 @@ class _Execution:
 
     def _attempt(self, node: Node, position: Position, record: VisitRecord) -> Attempted:
         """Run a node once; one with a transaction is recorded with it."""
+        self._journal.confirm()
         if not _has_transaction(node):
             return self._attempt_once(node, position, record, None)
 
@@ -208,7 +209,6 @@ class _Execution:
     ) -> Attempted:
         number = record.recorded_attempts + 1
         attempt = Attempt(position.number, node.path, node.name, node.kind, record.visit, number)
-        self._journal.confirm()
         self._printed = ()
         self._host.start_capture()
         self._host.begun(_begun(attempt, node, record))
